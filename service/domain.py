@@ -1,0 +1,132 @@
+"""Records and Protocols that the parts of the service share.
+
+A *request* becomes one ``Work``; a work holds one or more *sequences*, which are
+what is batched. Everything here is a value: no clock, no thread, no framework.
+Times are monotonic seconds.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence as Many
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+
+
+class Pooling(StrEnum):
+    """How the vectors of a sequence become one."""
+
+    MEAN = "mean"
+    CLS = "cls"
+    POOLER = "pooler"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lane:
+    """What a batch has in common: it never mixes weights, exit layers or poolings.
+
+    ``layer`` is the layer whose output the head reads, 1-based; None is the last.
+    """
+
+    variant: str
+    layer: int | None = None
+    pooling: Pooling | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Work:
+    """One request's sequences, admitted or refused together.
+
+    ``sequences``: token ids, special tokens included, each int32 ``[L]``.
+    ``priority``: smaller goes first. ``deadline``: monotonic seconds, None for none.
+    """
+
+    work_id: int
+    lane: Lane
+    sequences: tuple[NDArray[np.int32], ...]
+    arrived_at: float
+    priority: int = 0
+    deadline: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What the head said of each sequence of a work, and what it cost.
+
+    ``logits``: one float32 array a sequence, in order: classify ``[C]``, choose ``[1]``,
+    tag ``[L, C]``, span ``[L, 2]``, embed ``[H]``. Times are those of the sequence that
+    was answered last (the critical path).
+    """
+
+    logits: tuple[NDArray[np.float32], ...]
+    queue_s: float
+    infer_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VariantCard:
+    """What the HTTP side needs to know of a loaded variant; plain values only.
+
+    ``head``: classify, choose, tag, span or embed. ``defaults``: the catalogue's
+    max_tokens, pooling, layer and normalize where it sets them. ``max_positions``:
+    longest sequence in tokens, special tokens included.
+    """
+
+    name: str
+    head: str
+    labels: tuple[str, ...]
+    revision: str
+    lineage: str
+    lineage_tasks: tuple[str, ...]
+    lineage_languages: tuple[str, ...]
+    base: str
+    dtype: str
+    synthetic: bool
+    digest: str
+    num_layers: int
+    hidden_size: int
+    max_positions: int
+    tokenizer: str
+    default_max_tokens: int
+    default_pooling: Pooling
+    default_layer: int | None
+    default_normalize: bool
+    owned_bytes: int
+    shared_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BackendStatistics:
+    """A reading of the backend: gauges now, counters since the start."""
+
+    queue_requests: int
+    queue_tokens: int
+    engine_busy_s: float
+    num_batches: int
+    ready: bool
+
+
+class Backend(Protocol):
+    """The seam between HTTP and the device.
+
+    ``submit`` is all or nothing for a work and raises QueueFullError, NotReadyError,
+    DeadlineError or EngineError; cancelling the awaiting task cancels the work.
+    """
+
+    async def submit(self, work: Work) -> Outcome:
+        """Answer a work."""
+        ...
+
+    def cards(self) -> Many[VariantCard]:
+        """Describe every loaded variant."""
+        ...
+
+    def statistics(self) -> BackendStatistics:
+        """Read the backend's gauges and counters."""
+        ...
