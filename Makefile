@@ -1,0 +1,43 @@
+# Each target does its own set-up. `make help` lists them.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.installed
+# Where weights, traces and runs go; git does not see it.
+VAR    ?= var
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check format lock clean
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 22
+
+setup: $(STAMP) ## make .venv with everything that the other targets need
+
+$(STAMP): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet --constraint constraints.txt --editable '.[load,test]'
+	@touch $@
+
+demo: $(STAMP) ## build two arms of mini variants, serve them, replay ten tasks, write a report (under two minutes)
+	$(BIN)/python -m loadtest demo --out $(VAR)/demo
+
+test: $(STAMP) ## every test that needs no GPU
+	$(BIN)/python -m pytest
+
+check: $(STAMP) ## format, lint, types, layers, declared dependencies
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/deptry .
+
+format: $(STAMP) ## put every file into the project's format
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+lock: $(STAMP) ## write the versions that are installed now into constraints.txt
+	$(BIN)/python scripts/lock.py > constraints.txt.new && mv constraints.txt.new constraints.txt
+
+clean: ## remove what the project made (not .venv)
+	rm -rf $(VAR) .mypy_cache .ruff_cache .pytest_cache .hypothesis
