@@ -1,0 +1,80 @@
+"""Numbers as people read them: three significant digits, a unit that fits, one dash for nothing.
+
+Rules: the same number is written the same way on the page, in Markdown and in the terminal; a missing
+figure is a dash, never 0; a lower bound carries its sign.
+"""
+
+from __future__ import annotations
+
+import math
+
+MISSING = "–"
+THIN_SPACE = "\u202f"
+SIGNIFICANT_DIGITS = 3
+
+
+def number(value: float | None, digits: int = SIGNIFICANT_DIGITS) -> str:
+    """Write with at least ``digits`` significant digits, never dropping a digit before the point."""
+    if value is None:
+        return MISSING
+    if value == 0:
+        return "0"
+    magnitude = math.floor(math.log10(abs(value)))
+    decimals = max(0, digits - 1 - magnitude)
+    text = f"{value:,.{decimals}f}"
+    carried = math.floor(math.log10(abs(float(text.replace(",", ""))))) if float(text.replace(",", "")) else 0
+    return f"{value:,.{max(0, digits - 1 - carried)}f}" if carried != magnitude else text
+
+
+def seconds(value: float | None, *, at_least: bool = False) -> str:
+    """Write a duration in µs, ms or s; ``at_least`` marks a lower bound."""
+    if value is None:
+        return MISSING
+    sign = "≥" + THIN_SPACE if at_least else ""
+    size = abs(value)
+    if size and size < 0.9995e-3:
+        return f"{sign}{number(value * 1e6)}{THIN_SPACE}µs"
+    if size < 0.9995:
+        return f"{sign}{number(value * 1e3)}{THIN_SPACE}ms"
+    return f"{sign}{number(value)}{THIN_SPACE}s"
+
+
+def milliseconds(value: float | None) -> str:
+    """Write seconds as a bare number of milliseconds, for columns whose head names the unit."""
+    return MISSING if value is None else number(value * 1e3)
+
+
+def rate(value: float | None) -> str:
+    """Write a rate a second."""
+    return MISSING if value is None else f"{number(value)}/s"
+
+
+def count(value: int | None) -> str:
+    """Write a whole number with separators."""
+    return MISSING if value is None else f"{value:,}"
+
+
+def percent(ratio: float | None) -> str:
+    """Write a ratio in 0..1 as per cent; anything above 0 is never written as 0."""
+    if ratio is None:
+        return MISSING
+    if ratio == 0:
+        return f"0{THIN_SPACE}%"
+    if ratio < 1e-4:
+        return f"<{THIN_SPACE}0.01{THIN_SPACE}%"
+    return f"{number(ratio * 100)}{THIN_SPACE}%"
+
+
+def score(value: float | None) -> str:
+    """Write a score in 0..1 with three decimals."""
+    return MISSING if value is None else f"{value:.3f}"
+
+
+def ratio_change(log_ratio: float | None) -> str:
+    """Write a log ratio as the ratio itself, three decimals."""
+    return MISSING if log_ratio is None else f"{math.exp(log_ratio):.3f}"
+
+
+def plural(count_: int, noun: str, many: str | None = None) -> str:
+    """Write a count with its noun in the right number."""
+    return f"{count_:,} {noun if count_ == 1 else many or noun + 's'}"
