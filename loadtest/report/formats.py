@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import math
 
-MISSING = "–"
-THIN_SPACE = "\u202f"
+MISSING = "\N{EN DASH}"
+THIN_SPACE = "\N{NARROW NO-BREAK SPACE}"
 SIGNIFICANT_DIGITS = 3
+ONE_AFTER_ROUNDING = 0.9995  # from here on, three digits of the smaller unit would read 1,000
+LEAST_PERCENT_SHOWN = 1e-4
 
 
 def number(value: float | None, digits: int = SIGNIFICANT_DIGITS) -> str:
@@ -32,9 +34,9 @@ def seconds(value: float | None, *, at_least: bool = False) -> str:
         return MISSING
     sign = "≥" + THIN_SPACE if at_least else ""
     size = abs(value)
-    if size and size < 0.9995e-3:
+    if size and size < ONE_AFTER_ROUNDING * 1e-3:
         return f"{sign}{number(value * 1e6)}{THIN_SPACE}µs"
-    if size < 0.9995:
+    if size < ONE_AFTER_ROUNDING:
         return f"{sign}{number(value * 1e3)}{THIN_SPACE}ms"
     return f"{sign}{number(value)}{THIN_SPACE}s"
 
@@ -60,7 +62,7 @@ def percent(ratio: float | None) -> str:
         return MISSING
     if ratio == 0:
         return f"0{THIN_SPACE}%"
-    if ratio < 1e-4:
+    if ratio < LEAST_PERCENT_SHOWN:
         return f"<{THIN_SPACE}0.01{THIN_SPACE}%"
     return f"{number(ratio * 100)}{THIN_SPACE}%"
 
