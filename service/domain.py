@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-
 class Pooling(StrEnum):
     """How the vectors of a sequence become one."""
 
@@ -103,13 +102,105 @@ class VariantCard:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BackendStatistics:
-    """A reading of the backend: gauges now, counters since the start."""
+    """A reading of the backend: gauges now, counters since the start.
+
+    ``ready``: it takes work now. ``alive``: it does, or will without being restarted.
+    """
 
     queue_requests: int
     queue_tokens: int
     engine_busy_s: float
     num_batches: int
     ready: bool
+    alive: bool = True
+
+
+class Stage(StrEnum):
+    """Where the time of a request goes; the four add up to its total."""
+
+    TOKENIZE = "tokenize"
+    QUEUE = "queue"
+    INFER = "infer"
+    DECODE = "decode"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stages:
+    """How long a request spent in each stage, in seconds.
+
+    ``tokenize_s``: body read to sequences admitted, parsing included. ``queue_s`` and
+    ``infer_s``: of the sequence that was answered last. ``decode_s``: all the rest, up to
+    the bytes of the answer; so the parts are the total by construction.
+    """
+
+    tokenize_s: float
+    queue_s: float
+    infer_s: float
+    decode_s: float
+
+    @property
+    def total_s(self) -> float:
+        """The sum of the four stages."""
+        return self.tokenize_s + self.queue_s + self.infer_s + self.decode_s
+
+
+class Result(StrEnum):
+    """How a request ended, in the eyes of an operator."""
+
+    OK = "ok"
+    PARTIAL = "partial"
+    REJECTED = "rejected"
+    OVERLOADED = "overloaded"
+    UNAVAILABLE = "unavailable"
+    DEADLINE = "deadline"
+    CANCELLED = "cancelled"
+    ERROR = "error"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestReport:
+    """What an observer is told when a request has ended.
+
+    ``variant`` is None when the request named none that is served. ``reason`` says why it was
+    refused, None where it was not. ``stages`` is None unless it was answered.
+    """
+
+    variant: str | None
+    protocol: str
+    result: Result
+    reason: str | None = None
+    stages: Stages | None = None
+    num_inputs: int = 0
+    num_tokens: int = 0
+    num_truncated: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchReport:
+    """What an observer is told when a batch has left the engine.
+
+    ``cut``: why the scheduler closed it. ``engine_s``: how long the engine worked on it,
+    retries included.
+    """
+
+    variant: str
+    cut: str
+    num_tokens: int
+    num_sequences: int
+    engine_s: float
+    failed: bool
+
+
+class Observer(Protocol):
+    """Told what happened; nothing depends on what it does with it."""
+
+    def request_ended(self, report: RequestReport) -> None:
+        """Count a request."""
+        ...
+
+    def batch_ended(self, report: BatchReport) -> None:
+        """Count a batch."""
+        ...
 
 
 class Backend(Protocol):

@@ -7,7 +7,8 @@
     │   ├── MalformedError          not JSON
     │   ├── UnknownVariantError     no such variant
     │   ├── TooLargeError           body, or number of inputs
-    │   └── ShapeError              types, unknown keys, wrong head kind
+    │   ├── ShapeError              types, unknown keys, wrong head kind
+    │   └── AllInputsError          every input of it failed alone
     ├── InputError              one input is refused, the others are answered
     │   ├── EmptyTextError
     │   ├── InvalidTextError        lone surrogates
@@ -17,6 +18,7 @@
     │   ├── NotReadyError           starting, draining, or the engine is gone
     │   └── DeadlineError           the deadline passed before an answer
     ├── EngineError             the device failed on a batch
+    ├── ClientGoneError         the client hung up before its answer was ready
     └── StartupError            the configuration cannot be served; the process ends with one line
 
 Each carries a sentence that says what happened and what to do. HTTP statuses are
@@ -24,6 +26,8 @@ given in ``api/problems.py`` and nowhere else.
 """
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 
 class ServiceError(Exception):
@@ -46,8 +50,26 @@ class TooLargeError(RequestError):
     """The body, or the number of its inputs, is past the limit."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Flaw:
+    """One thing that is wrong with the shape of a request.
+
+    ``loc``: where, as keys and indices from the body's top. ``type``: a short
+    machine-readable word. Neither holds anything that the client wrote.
+    """
+
+    loc: tuple[str | int, ...]
+    msg: str
+    type: str
+
+
 class ShapeError(RequestError):
     """The request has wrong types, unknown keys, or inputs for another head kind."""
+
+    def __init__(self, message: str, *, flaws: tuple[Flaw, ...] = ()) -> None:
+        """Keep what is wrong, place by place."""
+        super().__init__(message)
+        self.flaws = flaws
 
 
 class InputError(ServiceError):
@@ -64,6 +86,15 @@ class InvalidTextError(InputError):
 
 class TooLongError(InputError):
     """An input is past ``max_tokens`` and truncation was not asked for."""
+
+
+class AllInputsError(RequestError):
+    """Every input of a request failed alone, so there is nothing to answer."""
+
+    def __init__(self, message: str, *, failures: tuple[InputError, ...]) -> None:
+        """Keep why each input failed, in the order of the inputs."""
+        super().__init__(message)
+        self.failures = failures
 
 
 class BusyError(ServiceError):
@@ -89,6 +120,10 @@ class DeadlineError(BusyError):
 
 class EngineError(ServiceError):
     """The device failed on a batch."""
+
+
+class ClientGoneError(ServiceError):
+    """The client hung up before its answer was ready; nobody reads this error."""
 
 
 class StartupError(ServiceError):
