@@ -1,0 +1,1 @@
+"""What samples say: percentiles, intervals, verdicts. Values in, values out; no clock, no I/O."""
