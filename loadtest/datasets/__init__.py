@@ -1,0 +1,1 @@
+"""The ten tasks of XTREME-R as a table, and one reader a file format."""

@@ -93,8 +93,8 @@ def _codes(text: str) -> tuple[str, ...]:
 
 
 LANGUAGES = _codes(
-    "af ar az bg bn de el en es et eu fa fi fr gu he hi ht hu id it ja jv ka kk ko lt ml mr ms my nl pa pl pt "
-    "qu ro ru sw ta te th tl tr uk ur vi wo yo zh"
+    "af ar az bg bn de el en es et eu fa fi fr gu he hi ht hu id it ja jv ka kk ko lt ml mr ms my nl pa pl "
+    "pt qu ro ru sw ta te th tl tr uk ur vi wo yo zh"
 )
 """The fifty languages, ISO 639-1, in alphabetical order."""
 
