@@ -1,0 +1,1 @@
+"""HTTP: one file a protocol, and what the protocols share."""

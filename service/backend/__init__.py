@@ -1,0 +1,1 @@
+"""The seam between HTTP and the device: work in, outcomes out."""

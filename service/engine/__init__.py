@@ -1,0 +1,1 @@
+"""Packed batches in, logits out; one thread owns the device."""

@@ -1,0 +1,189 @@
+"""The service's metrics, as Prometheus reads them.
+
+Rules: names are those of the design and start with ``xlmr_``; base units; labels come from
+closed sets, and every series of a variant exists from the moment that it is loaded, at
+zero, so that rates and alerts do not start in the dark. The registry is handed in. Metrics
+observe: nothing depends on them.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from prometheus_client import Counter, Gauge, Histogram
+from prometheus_client.exposition import choose_encoder
+
+from service.domain import Result, Stage
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from prometheus_client import CollectorRegistry
+
+    from service.domain import BackendStatistics, BatchReport, RequestReport, VariantCard
+
+# One sub-word on a GPU takes a few milliseconds, 256 long texts on two CPU cores a minute;
+# edges at 0.1, 0.25, 0.5 and 1 s, where latency objectives are usually put.
+SECONDS_EDGES = (
+    *(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5),
+    *(1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0),
+)
+TOKENS_EDGES = tuple(float(2**power) for power in range(4, 17))
+SEQUENCES_EDGES = tuple(float(2**power) for power in range(10))
+
+# What a request that names no served variant is counted under; no variant can be called so,
+# since names start with a letter or a digit.
+NO_VARIANT = "_unknown"
+
+
+class Metrics:
+    """Every metric of the service, and how reports and readings change them."""
+
+    def __init__(
+        self,
+        registry: CollectorRegistry,
+        *,
+        protocols: Iterable[str],
+        reasons: Iterable[str],
+        cuts: Iterable[str],
+    ) -> None:
+        self._registry = registry
+        self._protocols = tuple(protocols)
+        self._cuts = tuple(cuts)
+        self._make_request_metrics()
+        self._make_backend_metrics()
+        for reason in reasons:
+            self._rejected.labels(reason)
+        self._open_series(NO_VARIANT)
+
+    def _make_request_metrics(self) -> None:
+        registry = self._registry
+        self._requests = Counter(
+            "xlmr_requests_total",
+            "Requests by how they ended.",
+            ["variant", "protocol", "outcome"],
+            registry=registry,
+        )
+        self._duration = Histogram(
+            "xlmr_request_duration_seconds",
+            "Time from the body read to the answer's bytes, of answered requests.",
+            ["variant"],
+            buckets=SECONDS_EDGES,
+            registry=registry,
+        )
+        self._stage = Histogram(
+            "xlmr_stage_duration_seconds",
+            "Time of answered requests by stage; the stages add up to the request.",
+            ["variant", "stage"],
+            buckets=SECONDS_EDGES,
+            registry=registry,
+        )
+        self._inputs = Counter(
+            "xlmr_inputs_total",
+            "Inputs of answered requests, those that failed alone included.",
+            ["variant"],
+            registry=registry,
+        )
+        self._tokens = Counter(
+            "xlmr_tokens_total",
+            "Tokens given to the encoder for answered requests, windows and choices summed.",
+            ["variant"],
+            registry=registry,
+        )
+        self._truncated = Counter(
+            "xlmr_truncated_total",
+            "Inputs that were answered on a part of their text.",
+            ["variant"],
+            registry=registry,
+        )
+        self._rejected = Counter(
+            "xlmr_rejected_total", "Requests that were not answered, by why.", ["reason"], registry=registry
+        )
+
+    def _make_backend_metrics(self) -> None:
+        registry = self._registry
+        self._queue_requests = Gauge(
+            "xlmr_queue_requests", "Requests admitted and not yet answered.", registry=registry
+        )
+        self._queue_tokens = Gauge("xlmr_queue_tokens", "Tokens waiting for a batch.", registry=registry)
+        self._batches = Counter(
+            "xlmr_batches_total",
+            "Batches by why they were cut.",
+            ["variant", "cut"],
+            registry=registry,
+        )
+        self._batch_tokens = Histogram(
+            "xlmr_batch_tokens",
+            "Tokens in a batch; there is no padding.",
+            buckets=TOKENS_EDGES,
+            registry=registry,
+        )
+        self._batch_sequences = Histogram(
+            "xlmr_batch_sequences", "Sequences in a batch.", buckets=SEQUENCES_EDGES, registry=registry
+        )
+        self._engine_busy = Counter(
+            "xlmr_engine_busy_seconds_total", "Time that the engine spent on batches.", registry=registry
+        )
+        self._variant_info = Gauge(
+            "xlmr_variant_info",
+            "A variant that is loaded; always 1.",
+            ["variant", "revision", "head", "dtype", "lineage"],
+            registry=registry,
+        )
+        self._ready = Gauge("xlmr_ready", "Whether the service takes requests.", registry=registry)
+
+    def variants_loaded(self, cards: Iterable[VariantCard]) -> None:
+        """Open every series of the variants that are served from now on."""
+        for card in cards:
+            self._variant_info.labels(card.name, card.revision, card.head, card.dtype, card.lineage).set(1)
+            self._open_series(card.name)
+            for cut in self._cuts:
+                self._batches.labels(card.name, cut)
+
+    def _open_series(self, variant: str) -> None:
+        for protocol in self._protocols:
+            for result in Result:
+                self._requests.labels(variant, protocol, result.value)
+        if variant == NO_VARIANT:
+            return
+        self._duration.labels(variant)
+        for stage in Stage:
+            self._stage.labels(variant, stage.value)
+        for counter in (self._inputs, self._tokens, self._truncated):
+            counter.labels(variant)
+
+    def request_ended(self, report: RequestReport) -> None:
+        """Count a request; durations and volumes only where it was answered."""
+        variant = NO_VARIANT if report.variant is None else report.variant
+        self._requests.labels(variant, report.protocol, report.result.value).inc()
+        if report.reason is not None:
+            self._rejected.labels(report.reason).inc()
+        stages = report.stages
+        if stages is None:
+            return
+        self._duration.labels(variant).observe(stages.total_s)
+        self._stage.labels(variant, Stage.TOKENIZE.value).observe(stages.tokenize_s)
+        self._stage.labels(variant, Stage.QUEUE.value).observe(stages.queue_s)
+        self._stage.labels(variant, Stage.INFER.value).observe(stages.infer_s)
+        self._stage.labels(variant, Stage.DECODE.value).observe(stages.decode_s)
+        self._inputs.labels(variant).inc(report.num_inputs)
+        self._tokens.labels(variant).inc(report.num_tokens)
+        self._truncated.labels(variant).inc(report.num_truncated)
+
+    def batch_ended(self, report: BatchReport) -> None:
+        """Count a batch, failed ones too: the engine was busy with them."""
+        self._batches.labels(report.variant, report.cut).inc()
+        self._batch_tokens.observe(report.num_tokens)
+        self._batch_sequences.observe(report.num_sequences)
+        self._engine_busy.inc(report.engine_s)
+
+    def read(self, statistics: BackendStatistics) -> None:
+        """Take the backend's reading into the gauges; call it just before exposition."""
+        self._queue_requests.set(statistics.queue_requests)
+        self._queue_tokens.set(statistics.queue_tokens)
+        self._ready.set(statistics.ready)
+
+    def exposition(self, accept: str) -> tuple[bytes, str]:
+        """Return the body and content type that suit an Accept header; OpenMetrics where asked."""
+        encoder, content_type = choose_encoder(accept)
+        return encoder(self._registry), content_type
