@@ -54,13 +54,15 @@ class Law(ABC):
             LawError: the duration is not positive, or the schedule would not fit.
         """
 
-    def uniforms(self, times_us: NDArray[np.int64]) -> NDArray[np.float64] | None:
+    def uniforms(self, times_us: NDArray[np.int64], *, resolution_us: int = 1) -> NDArray[np.float64] | None:
         """Return values ``[n]`` that are i.i.d. uniform under the law; None where it has no randomness.
 
         Each is the law's probability of an arrival this early, given those before it
-        (Rosenblatt's transform; for a varying rate, the time-rescaling theorem).
+        (Rosenblatt's transform; for a varying rate, the time-rescaling theorem). Gaps
+        that fall into one bin of ``resolution_us`` are not told apart: give the lateness
+        that is allowed when instants are those at which requests were sent.
         """
-        del times_us
+        del times_us, resolution_us
         return None
 
 

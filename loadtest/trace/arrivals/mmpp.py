@@ -18,9 +18,11 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from loadtest.trace.arrivals.gaps import Gaps
+
 
 def filtered_uniforms(
-    gaps_s: NDArray[np.float64],
+    gaps: Gaps,
     *,
     rates_per_s: tuple[float, float],
     leave_per_s: tuple[float, float],
@@ -30,26 +32,42 @@ def filtered_uniforms(
 
     ``leave_per_s``: the rate of leaving each state. ``first``: the states' shares at 0.
     """
+    counted = _silence(gaps.counted_s, rates_per_s, leave_per_s)
+    # Rows sum over the state at the gap's end: the chance of silence from each state at its start.
+    low0, low1 = _silence(gaps.low_s, rates_per_s, leave_per_s).sum(axis=1)
+    high0, high1 = _silence(gaps.high_s, rates_per_s, leave_per_s).sum(axis=1)
+    shares0 = _shares(counted, rates_per_s, first)
+    low = 1 - (shares0 * low0 + (1 - shares0) * low1)
+    high = 1 - (shares0 * high0 + (1 - shares0) * high1)
+    return gaps.spread(low, high)
+
+
+def _silence(
+    gaps_s: NDArray[np.float64], rates_per_s: tuple[float, float], leave_per_s: tuple[float, float]
+) -> NDArray[np.float64]:
+    """Return ``exp((Q - L) g)`` as ``[2, 2, n]``: silence for a gap, from one state to the other."""
     a, d = -(leave_per_s[0] + rates_per_s[0]), -(leave_per_s[1] + rates_per_s[1])
     b, c = leave_per_s
     middle = (a + d) / 2
-    # Real, since b and c are positive: the two exponents are middle - spread and middle + spread, both <= 0.
+    # Real, since b and c are positive; both exponents, middle - spread and middle + spread, are at most 0.
     spread = math.sqrt(((a - d) / 2) ** 2 + b * c)
     fast = np.exp((middle - spread) * gaps_s)
     slow = np.exp((middle + spread) * gaps_s)
     even, odd = (slow + fast) / 2, (slow - fast) / (2 * spread)
-    stay0, move0 = even + odd * (a - middle), odd * b
-    move1, stay1 = odd * c, even + odd * (d - middle)
-    survival = np.empty(gaps_s.size)
+    return np.array([[even + odd * (a - middle), odd * b], [odd * c, even + odd * (d - middle)]])
+
+
+def _shares(
+    silence: NDArray[np.float64], rates_per_s: tuple[float, float], first: tuple[float, float]
+) -> NDArray[np.float64]:
+    """Return the chance, at the start of each gap, that the first state holds, ``[n]``."""
+    shares = np.empty(silence.shape[2])
     p0, p1 = first
-    for i, (s0, m0, m1, s1) in enumerate(zip(stay0, move0, move1, stay1, strict=True)):
-        q0, q1 = p0 * s0 + p1 * m1, p0 * m0 + p1 * s1
-        survival[i] = q0 + q1
-        p0, p1 = q0 * rates_per_s[0], q1 * rates_per_s[1]
-        total = p0 + p1
-        if total > 0:
-            p0, p1 = p0 / total, p1 / total
-        else:
-            # An arrival that the law calls impossible, so late that its chance underflows: begin anew.
-            p0, p1 = first
-    return 1 - survival
+    for i, (s00, s01, s10, s11) in enumerate(silence.reshape(4, -1).T.tolist()):
+        shares[i] = p0
+        q0 = (p0 * s00 + p1 * s10) * rates_per_s[0]
+        q1 = (p0 * s01 + p1 * s11) * rates_per_s[1]
+        total = q0 + q1
+        # A gap so long that its chance underflows says nothing more: begin anew.
+        p0, p1 = (q0 / total, q1 / total) if total > 0 else first
+    return shares

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from loadtest.trace.arrivals.gaps import gaps
 from loadtest.trace.arrivals.law import MICROSECONDS, Law, check_size
 from loadtest.trace.arrivals.mmpp import filtered_uniforms
 from loadtest.trace.arrivals.renewal import CHUNK, to_us
@@ -52,9 +53,9 @@ class Piecewise(Law):
         check_size(self, duration_s)
         return _thin(self._rate, max(self.rates_per_s), duration_s, rng)
 
-    def uniforms(self, times_us: NDArray[np.int64]) -> NDArray[np.float64]:
+    def uniforms(self, times_us: NDArray[np.int64], *, resolution_us: int = 1) -> NDArray[np.float64]:
         """Return the probability of each gap on the clock of the accumulated rate, ``[n]``."""
-        return _rescaled(self._area(times_us / MICROSECONDS))
+        return _rescaled(self._area, times_us, resolution_us)
 
     def _rate(self, times_s: NDArray[np.float64]) -> NDArray[np.float64]:
         step = np.searchsorted(self.starts_s, times_s, side="right") - 1
@@ -91,9 +92,9 @@ class Sine(Law):
         check_size(self, duration_s)
         return _thin(self._rate, self.mean_per_s + self.amplitude_per_s, duration_s, rng)
 
-    def uniforms(self, times_us: NDArray[np.int64]) -> NDArray[np.float64]:
+    def uniforms(self, times_us: NDArray[np.int64], *, resolution_us: int = 1) -> NDArray[np.float64]:
         """Return the probability of each gap on the clock of the accumulated rate, ``[n]``."""
-        return _rescaled(self._area(times_us / MICROSECONDS))
+        return _rescaled(self._area, times_us, resolution_us)
 
     def _rate(self, times_s: NDArray[np.float64]) -> NDArray[np.float64]:
         return self.mean_per_s + self.amplitude_per_s * np.sin(times_s * (2 * math.pi / self.period_s))
@@ -148,10 +149,10 @@ class OnOff(Law):
         times_s = edges_s[phase] + share * (edges_s[phase + 1] - edges_s[phase])
         return to_us(times_s, duration_s)
 
-    def uniforms(self, times_us: NDArray[np.int64]) -> NDArray[np.float64]:
+    def uniforms(self, times_us: NDArray[np.int64], *, resolution_us: int = 1) -> NDArray[np.float64]:
         """Return the probability of each gap given all before it, the phase being unseen, ``[n]``."""
         return filtered_uniforms(
-            np.diff(times_us, prepend=np.int64(0)) / MICROSECONDS,
+            gaps(times_us, resolution_us=resolution_us),
             rates_per_s=(self.on_per_s, self.off_per_s),
             leave_per_s=(1 / self.mean_on_s, 1 / self.mean_off_s),
             first=(self.on_ratio, 1 - self.on_ratio),
@@ -187,6 +188,14 @@ def _thin(
     return to_us(np.concatenate(kept), duration_s)
 
 
-def _rescaled(areas: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the unit exponential's probability of each gap between accumulated rates, ``[n]``."""
-    return -np.expm1(-np.diff(areas, prepend=0.0))
+def _rescaled(
+    area: Callable[[NDArray[np.float64]], NDArray[np.float64]],
+    times_us: NDArray[np.int64],
+    resolution_us: int,
+) -> NDArray[np.float64]:
+    """Return the unit exponential's probability of each gap of the accumulated rate, ``[n]``."""
+    found = gaps(times_us, resolution_us=resolution_us)
+    before_s = times_us / MICROSECONDS - found.counted_s
+    passed = area(before_s)
+    low, high = (-np.expm1(passed - area(before_s + end_s)) for end_s in (found.low_s, found.high_s))
+    return found.spread(low, high)

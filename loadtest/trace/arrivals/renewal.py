@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy import special
 
+from loadtest.trace.arrivals.gaps import gaps
 from loadtest.trace.arrivals.law import MICROSECONDS, Law, check_size
 
 if TYPE_CHECKING:
@@ -69,9 +70,11 @@ class Poisson(Law):
         check_size(self, duration_s)
         return _renew(lambda u: -np.log1p(-u) / self.rate_per_s, duration_s, rng)
 
-    def uniforms(self, times_us: NDArray[np.int64]) -> NDArray[np.float64]:
+    def uniforms(self, times_us: NDArray[np.int64], *, resolution_us: int = 1) -> NDArray[np.float64]:
         """Return the exponential law's probability of each gap, ``[n]``."""
-        return -np.expm1(-self.rate_per_s * gaps_s(times_us))
+        found = gaps(times_us, resolution_us=resolution_us)
+        low, high = (-np.expm1(-self.rate_per_s * end_s) for end_s in (found.low_s, found.high_s))
+        return found.spread(low, high)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,17 +112,17 @@ class Gamma(Law):
         check_size(self, duration_s)
         return _renew(self._gap_s, duration_s, rng)
 
-    def uniforms(self, times_us: NDArray[np.int64]) -> NDArray[np.float64]:
+    def uniforms(self, times_us: NDArray[np.int64], *, resolution_us: int = 1) -> NDArray[np.float64]:
         """Return the gamma law's probability of each gap, ``[n]``."""
-        return np.asarray(special.gammainc(self.shape, gaps_s(times_us) / self.scale_s), dtype=np.float64)
+        found = gaps(times_us, resolution_us=resolution_us)
+        low, high = (self._share(end_s) for end_s in (found.low_s, found.high_s))
+        return found.spread(low, high)
+
+    def _share(self, gap_s: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.asarray(special.gammainc(self.shape, gap_s / self.scale_s), dtype=np.float64)
 
     def _gap_s(self, shares: NDArray[np.float64]) -> NDArray[np.float64]:
         return np.asarray(special.gammaincinv(self.shape, shares) * self.scale_s, dtype=np.float64)
-
-
-def gaps_s(times_us: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Return the gap before each arrival in seconds ``[n]``, the first counted from 0."""
-    return np.diff(times_us, prepend=np.int64(0)) / MICROSECONDS
 
 
 def to_us(times_s: NDArray[np.float64], duration_s: float) -> NDArray[np.int64]:
