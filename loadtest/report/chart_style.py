@@ -7,6 +7,7 @@ paper. Legends are HTML, where they wrap; inside a drawing only axes have text.
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 from enum import StrEnum
@@ -16,7 +17,7 @@ import altair as alt
 import vl_convert
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Liberation Sans', sans-serif"
 
@@ -50,6 +51,10 @@ class Paint(StrEnum):
         """A colour that nothing else uses, for Vega's eyes only."""
         return f"#fe00{list(Paint).index(self):02x}"
 
+
+CHARACTER_WIDTH = 7.4
+"""CSS pixels a character at 12 px in DejaVu Sans, the widest font that a reader is likely to have; Vega
+measures with a narrower one, so room for labels is reserved rather than measured."""
 
 SERIES = (Paint.SERIES_1, Paint.SERIES_2, Paint.SERIES_3, Paint.SERIES_4)
 
@@ -93,6 +98,16 @@ class Figure:
 def series_paint(position: int) -> Paint:
     """Return the colour of the arm at this position; more arms than colours start again."""
     return SERIES[position % len(SERIES)]
+
+
+def arm_letter(position: int) -> str:
+    """Return the letter that stands for the arm at this position where its name has no room."""
+    return chr(ord("A") + position)
+
+
+def label_room(labels: Iterable[str]) -> int:
+    """Return the pixels that the longest of these labels may take."""
+    return math.ceil(max(map(len, labels), default=0) * CHARACTER_WIDTH) + 10
 
 
 def draw(key: str, build: Callable[[Canvas], Any]) -> tuple[str, str]:
@@ -150,7 +165,8 @@ _LONG_NUMBER = re.compile(r"(\d+\.\d{2})\d+")
 def _inline(document: str, key: str) -> str:
     """Cut an SVG document down to an element of the page."""
     size = _DIMENSIONS.match(document)
-    assert size is not None, "Vega's SVG does not begin as expected. This is a bug."
+    if size is None:
+        raise AssertionError("Vega's SVG does not begin as expected. This is a bug.")
     width, height = float(size[1]), float(size[2])
     body = document[size.end() :]
     for pattern in (_EMPTY_PARTS, _ROLES, _UNLABELLED, _FONT):
@@ -158,5 +174,8 @@ def _inline(document: str, key: str) -> str:
     body = _LONG_NUMBER.sub(r"\1", _IDS.sub(rf"\1{key}-\2", body))
     for paint in Paint:
         body = body.replace(paint.placeholder, f"var(--{paint})")
-    head = f'<svg viewBox="0 0 {width:g} {height:g}" width="{width:g}" height="{height:g}" aria-hidden="true" focusable="false">'
+    head = (
+        f'<svg viewBox="0 0 {width:g} {height:g}" width="{width:g}" height="{height:g}" '
+        'aria-hidden="true" focusable="false">'
+    )
     return head + body

@@ -1,0 +1,163 @@
+"""The latency chart: how many requests were answered by when, the tail stretched so that it can be read."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import altair as alt
+
+from loadtest.report import formats
+from loadtest.report.chart_style import Canvas, Figure, LegendEntry, Paint, draw, series_paint
+from loadtest.report.curves import CurvePoint, tail_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from loadtest.report.records import Distribution
+
+SHARES = (0.0, 0.5, 0.9, 0.95, 0.99, 0.999, 0.9999, 0.99999)
+DASH = [5, 4]
+THIN_OPACITY = 0.45
+MILLI = 1e3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArmCurves:
+    """What one arm contributes: two curves and the figures that the words quote."""
+
+    arm: str
+    latency: tuple[CurvePoint, ...]
+    service: tuple[CurvePoint, ...]
+    latency_s: Distribution
+    service_s: Distribution
+
+
+def latency_figure(arms: Sequence[ArmCurves]) -> Figure:
+    """Draw latency (from the intended instant) and service time (from the send) of each arm."""
+    wide, narrow = draw("latency", lambda canvas: _chart(arms, canvas))
+    return Figure(
+        key="latency",
+        title="Latency and service time",
+        caption=(
+            "Share of requests answered within a time; the vertical axis is stretched towards 100 % so "
+            "that the tail can be read. Latency counts from the instant a request was due, service time "
+            "from when it was sent: where the two part, requests waited to be sent. Pale ends have fewer "
+            "than ten requests beyond them."
+        ),
+        alternative=" ".join(_words(arm) for arm in arms),
+        legend=_legend(arms),
+        wide=wide,
+        narrow=narrow,
+    )
+
+
+def _legend(arms: Sequence[ArmCurves]) -> tuple[LegendEntry, ...]:
+    if len(arms) == 1:
+        paint = series_paint(0)
+        return (
+            LegendEntry(paint=paint, text="latency (done - intended)"),
+            LegendEntry(paint=paint, text="service (done - sent)", swatch="dash"),
+        )
+    named = tuple(LegendEntry(paint=series_paint(i), text=arm.arm) for i, arm in enumerate(arms))
+    return (
+        *named,
+        LegendEntry(paint=Paint.MUTED, text="solid: latency"),
+        LegendEntry(paint=Paint.MUTED, text="dashed: service", swatch="dash"),
+    )
+
+
+def _words(arm: ArmCurves) -> str:
+    latency, service = arm.latency_s, arm.service_s
+    return (
+        f"{arm.arm}: latency p50 {formats.seconds(latency.p50)}, p95 {formats.seconds(latency.p95)}, "
+        f"p99 {formats.seconds(latency.p99)}, slowest {formats.seconds(latency.max)}; "
+        f"service p50 {formats.seconds(service.p50)}, p95 {formats.seconds(service.p95)}."
+    )
+
+
+def _rows(arms: Sequence[ArmCurves]) -> list[dict[str, Any]]:
+    """One row a point; the thin end of a curve starts at the last firm point, so that the line is whole."""
+    rows = []
+    for place, arm in enumerate(arms):
+        for kind, points in (("latency", arm.latency), ("service", arm.service)):
+            firm = [point for point in points if not point.thin]
+            thin = [*firm[-1:], *(point for point in points if point.thin)]
+            for part, chosen in (("firm", firm), ("thin", thin)):
+                rows += [
+                    {
+                        "curve": f"{place}{kind}{part}",
+                        "arm": place,
+                        "kind": kind,
+                        "part": part,
+                        "ms": max(point.seconds, 1e-6) * MILLI,
+                        "tail": point.tail,
+                    }
+                    for point in chosen
+                ]
+    return rows
+
+
+def _chart(arms: Sequence[ArmCurves], canvas: Canvas) -> Any:
+    rows = _rows(arms)
+    top = max((row["tail"] for row in rows), default=1.0)
+    shares = [share for share in SHARES if tail_of(share) <= top] or [0.0]
+    labels = {f"{tail_of(share):.4f}": f"{share * 100:g} %" for share in shares}
+    lookup = ", ".join(f"'{tail}': '{label}'" for tail, label in labels.items())
+    color = alt.Color(
+        "arm:N",
+        scale=alt.Scale(
+            domain=list(range(len(arms))), range=[series_paint(i).placeholder for i in range(len(arms))]
+        ),
+        legend=None,
+    )
+    lines = (
+        alt.Chart(alt.InlineData(values=rows))
+        .mark_line(interpolate="step-after", strokeWidth=2, strokeJoin="round")
+        .encode(
+            x=alt.X(
+                "ms:Q",
+                title="milliseconds (log scale)",
+                scale=alt.Scale(type="log", domain=_domain(rows), nice=False),
+                axis=alt.Axis(values=_decades(rows, dense=not canvas.narrow), format=",~g", grid=True),
+            ),
+            y=alt.Y(
+                "tail:Q",
+                title="requests answered",
+                scale=alt.Scale(domain=[0, top], nice=False),
+                axis=alt.Axis(
+                    values=[tail_of(share) for share in shares],
+                    labelExpr=f"{{{lookup}}}[format(datum.value, '.4f')]",
+                ),
+            ),
+            color=color,
+            detail="curve:N",
+            strokeDash=alt.StrokeDash(
+                "kind:N",
+                scale=alt.Scale(domain=["latency", "service"], range=[[1, 0], DASH]),
+                legend=None,
+            ),
+            opacity=alt.Opacity(
+                "part:N",
+                scale=alt.Scale(domain=["firm", "thin"], range=[1, THIN_OPACITY]),
+                legend=None,
+            ),
+        )
+    )
+    return lines.properties(width=canvas.width, height=300 if canvas.narrow else 340)
+
+
+def _domain(rows: Sequence[dict[str, Any]]) -> list[float]:
+    low = min((row["ms"] for row in rows), default=1.0)
+    high = max((row["ms"] for row in rows), default=10.0)
+    return [low * 0.95, max(high, low * 1.5) * 1.05]
+
+
+def _decades(rows: Sequence[dict[str, Any]], *, dense: bool) -> list[float]:
+    """Ticks at 1, 2, 5 of each decade within the data; only at 1 where many decades meet a phone."""
+    low, high = _domain(rows)
+    first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
+    steps = (1, 2, 5) if dense or last - first <= 3 else (1,)  # noqa: PLR2004 - three decades fit a phone
+    ticks = [step * 10.0**power for power in range(first, last + 1) for step in steps]
+    return [tick for tick in ticks if low <= tick <= high]
