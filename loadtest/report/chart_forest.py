@@ -1,0 +1,200 @@
+"""The forest plot: every comparison as a ratio with its interval, against the margin declared in advance.
+
+Rules: the axis is the ratio on a log scale, 1 in the middle; the thick bar is the interval that an
+equivalence test looks at, the thin one the usual 95 %; pairs of an arm with itself (A/A) are ticks of their
+own row, in the same scale: what they spread over is noise.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import altair as alt
+
+from loadtest.report import formats
+from loadtest.report.chart_style import (
+    Canvas,
+    Figure,
+    LegendEntry,
+    Paint,
+    draw,
+    label_room,
+)
+from loadtest.report.study_record import VerdictWord
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from loadtest.report.study_record import Comparison, Interval, StudyRecord
+
+ROW_HEIGHT = 26
+MAX_NAME_ROOM = 330
+LEAST_REACH = 1.04  # an axis never shows less than 4 % either way: less would magnify noise
+WORD_PAINT = {
+    VerdictWord.FASTER: Paint.GOOD,
+    VerdictWord.BETTER: Paint.GOOD,
+    VerdictWord.SLOWER: Paint.BAD,
+    VerdictWord.WORSE: Paint.BAD,
+    VerdictWord.EQUIVALENT: Paint.SERIES_1,
+    VerdictWord.INCONCLUSIVE: Paint.MUTED,
+    VerdictWord.INVALID: Paint.MUTED,
+}
+
+
+def forest_figure(study: StudyRecord) -> Figure | None:
+    """Draw the comparisons of a study, the A/A control last; None where there are none."""
+    compared = [*study.comparisons, *filter(None, [study.capacity_ratio]), *_control(study)]
+    shown = [comparison for comparison in compared if comparison.log_ratio is not None]
+    if not shown and not study.aa:
+        return None
+    wide, narrow = draw("forest", lambda canvas: _chart(shown, study.aa, canvas))
+    return Figure(
+        key="forest",
+        title="Ratios between the arms",
+        caption=(
+            f"Each row is a ratio of an arm to {study.reference}; 1 means no difference. The point is the "
+            "estimate, the thick bar the interval that must lie inside the shaded margin to call the arms "
+            "equivalent, the thin bar the 95 % interval. Ticks in the A/A rows are pairs of the same arm "
+            "with itself: their spread is the noise."
+        ),
+        alternative=" ".join(_words(comparison) for comparison in (*shown, *study.aa)),
+        legend=_legend(shown, study),
+        wide=wide,
+        narrow=narrow,
+    )
+
+
+def _control(study: StudyRecord) -> list[Comparison]:
+    return [study.positive_control.comparison] if study.positive_control else []
+
+
+def _legend(shown: Sequence[Comparison], study: StudyRecord) -> tuple[LegendEntry, ...]:
+    words = [word for word in VerdictWord if any(comparison.word == word for comparison in shown)]
+    entries = [LegendEntry(paint=WORD_PAINT[word], text=word.value, swatch="dot") for word in words]
+    if any(comparison.margin for comparison in shown):
+        entries.append(LegendEntry(paint=Paint.BAND, text="margin declared in advance", swatch="box"))
+    if study.aa:
+        entries.append(LegendEntry(paint=Paint.MUTED, text="A/A pair", swatch="tick"))
+    return tuple(entries)
+
+
+def _words(comparison: Comparison) -> str:
+    interval = comparison.interval
+    between = (
+        f", {interval.confidence:.0%} interval {formats.ratio_change(interval.low)} to "
+        f"{formats.ratio_change(interval.high)}"
+        if interval
+        else ""
+    )
+    return (
+        f"{comparison.name}: ratio {formats.ratio_change(comparison.log_ratio)}{between}, {comparison.word}."
+    )
+
+
+def _row(comparison: Comparison) -> dict[str, Any]:
+    def ends(interval: Interval | None, key: str) -> dict[str, float | None]:
+        low, high = (interval.low, interval.high) if interval else (None, None)
+        return {
+            f"{key}_low": None if low is None else math.exp(low),
+            f"{key}_high": None if high is None else math.exp(high),
+        }
+
+    margin = comparison.margin
+    return {
+        "name": comparison.name,
+        "word": comparison.word.value,
+        "ratio": None if comparison.log_ratio is None else math.exp(comparison.log_ratio),
+        **ends(comparison.interval, "thin"),
+        **ends(comparison.equivalence_interval, "thick"),
+        "margin_low": math.exp(margin.low) if margin else None,
+        "margin_high": math.exp(margin.high) if margin else None,
+    }
+
+
+def _aa_rows(aa: Sequence[Comparison]) -> list[dict[str, Any]]:
+    return [
+        {"name": comparison.name, "ratio": math.exp(log_ratio)}
+        for comparison in aa
+        for log_ratio in comparison.pair_log_ratios
+    ]
+
+
+def _reach(rows: Sequence[dict[str, Any]]) -> float:
+    """Return the ratio that the axis must reach either way."""
+    keys = ("ratio", "thin_low", "thin_high", "thick_low", "thick_high", "margin_low", "margin_high")
+    values = [row[key] for row in rows for key in keys if row.get(key) is not None]
+    return max([LEAST_REACH, *(math.exp(abs(math.log(value))) for value in values)]) * 1.01
+
+
+def _chart(shown: Sequence[Comparison], aa: Sequence[Comparison], canvas: Canvas) -> Any:
+    rows, aa_rows = [_row(comparison) for comparison in shown], _aa_rows(aa)
+    names = list(dict.fromkeys(row["name"] for row in (*rows, *aa_rows)))
+    x = _ratio_axis(_reach([*rows, *aa_rows]), canvas)
+    y = _name_axis(names, canvas)
+    color = {"scale": _word_scale(), "legend": None}
+    base = alt.Chart(alt.InlineData(values=rows)).encode(y=y)
+    one = (
+        alt.Chart(alt.InlineData(values=[{}]))
+        .mark_rule(color=Paint.AXIS.placeholder, strokeWidth=1.5)
+        .encode(x=alt.XDatum(1))
+    )
+    ticks = (
+        alt.Chart(alt.InlineData(values=aa_rows))
+        .mark_tick(thickness=2, size=ROW_HEIGHT - 10, color=Paint.MUTED.placeholder, opacity=0.8)
+        .encode(x=x, y=y)
+    )
+    layers = (
+        base.mark_bar(height=ROW_HEIGHT - 2, color=Paint.BAND.placeholder).encode(
+            x="margin_low:Q", x2="margin_high:Q"
+        ),
+        one,
+        base.mark_rule(strokeWidth=1.5).encode(
+            x="thin_low:Q", x2="thin_high:Q", color=alt.Color("word:N", **color)
+        ),
+        base.mark_rule(strokeWidth=5).encode(
+            x="thick_low:Q", x2="thick_high:Q", color=alt.Color("word:N", **color)
+        ),
+        base.mark_point(size=70, stroke=Paint.CARD.placeholder, strokeWidth=1.2, opacity=1).encode(
+            x=x, fill=alt.Fill("word:N", **color)
+        ),
+        ticks,
+    )
+    return alt.layer(*layers).properties(width=canvas.width, height=alt.Step(ROW_HEIGHT))
+
+
+def _ratio_axis(reach: float, canvas: Canvas) -> alt.X:
+    return alt.X(
+        "ratio:Q",
+        title="ratio to the reference (log scale)",
+        scale=alt.Scale(type="log", domain=[1 / reach, reach], nice=False, clamp=True),
+        axis=alt.Axis(values=_ticks(reach, canvas.ticks), format=".3~g", grid=True),
+    )
+
+
+def _name_axis(names: list[str], canvas: Canvas) -> alt.Y:
+    limit = canvas.width // 2 - 20 if canvas.narrow else MAX_NAME_ROOM
+    return alt.Y(
+        "name:N",
+        sort=names,
+        title=None,
+        scale=alt.Scale(domain=names),
+        axis=alt.Axis(
+            ticks=False, domain=False, grid=False, labelLimit=limit, minExtent=min(limit, label_room(names))
+        ),
+    )
+
+
+def _word_scale() -> alt.Scale:
+    return alt.Scale(
+        domain=[word.value for word in VerdictWord],
+        range=[WORD_PAINT[word].placeholder for word in VerdictWord],
+    )
+
+
+def _ticks(reach: float, wanted: int) -> list[float]:
+    """Ratios that are the same step up and down: 1, 1.05 and 1/1.05 are as far from each other."""
+    steps = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 4.0)
+    step = next((s for s in steps if math.log(reach) / math.log1p(s) <= wanted / 2), steps[-1])
+    count = math.floor(math.log(reach) / math.log1p(step))
+    return [(1 + step) ** k for k in range(-count, count + 1)]

@@ -1,0 +1,145 @@
+"""The rate sweep: latency at the objective's percentile against offered rate, and what capacity it leaves."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import altair as alt
+
+from loadtest.report import formats
+from loadtest.report.chart_style import Canvas, Figure, LegendEntry, Paint, draw, label_room, series_paint
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from loadtest.report.study_record import Capacity
+
+MILLI = 1e3
+
+
+def sweep_figure(capacities: Sequence[Capacity]) -> Figure | None:
+    """Draw every arm's probes, the objective as a line, and each capacity with its interval; None if none."""
+    probes = [probe for capacity in capacities for probe in capacity.probes]
+    if not any(probe.latency_s is not None for probe in probes):
+        return None
+    room = label_room(["10,000"])
+    upper = draw("sweep-latency", lambda canvas: _latency(capacities, canvas, room))
+    has_goodput = any(probe.goodput_per_s is not None for probe in probes)
+    lower = (
+        draw("sweep-goodput", lambda canvas: _goodput(capacities, canvas, room)) if has_goodput else ("", "")
+    )
+    return Figure(
+        key="sweep",
+        title="Rate sweep and capacity",
+        caption=(
+            "Above: latency at the objective's percentile against the offered rate, with its interval over "
+            "runs. The dashed line is the objective; the shaded strip is each arm's capacity with its "
+            "interval." + (" Below: requests answered within the objective." if has_goodput else "")
+        ),
+        alternative=" ".join(_words(capacity) for capacity in capacities),
+        legend=(
+            *(LegendEntry(paint=series_paint(i), text=c.arm) for i, c in enumerate(capacities)),
+            LegendEntry(paint=Paint.BAD, text="objective", swatch="dash"),
+        ),
+        wide=upper[0] + lower[0],
+        narrow=upper[1] + lower[1],
+    )
+
+
+def _words(capacity: Capacity) -> str:
+    if capacity.rate_per_s is None:
+        return f"{capacity.arm}: no rate met {capacity.objective}."
+    met = f"{capacity.arm}: meets {capacity.objective} up to {formats.rate(capacity.rate_per_s)}"
+    interval = capacity.interval
+    if interval is None:
+        return f"{met}."
+    ends = f"{formats.number(interval.low)} to {formats.rate(interval.high)}"
+    return f"{met} ({interval.confidence:.0%} interval {ends})."
+
+
+def _rows(capacities: Sequence[Capacity]) -> list[dict[str, Any]]:
+    rows = []
+    for place, capacity in enumerate(capacities):
+        for probe in sorted(capacity.probes, key=lambda probe: probe.rate_per_s):
+            band, good = probe.interval, probe.goodput_interval
+            rows.append(
+                {
+                    "arm": place,
+                    "rate": probe.rate_per_s,
+                    "ms": None if probe.latency_s is None else probe.latency_s * MILLI,
+                    "low": None if band is None else band.low * MILLI,
+                    "high": None if band is None else band.high * MILLI,
+                    "goodput": probe.goodput_per_s,
+                    "good_low": None if good is None else good.low,
+                    "good_high": None if good is None else good.high,
+                }
+            )
+    return rows
+
+
+def _limits(capacities: Sequence[Capacity]) -> list[dict[str, Any]]:
+    return [
+        {
+            "arm": place,
+            "rate": capacity.rate_per_s,
+            "low": capacity.interval.low if capacity.interval else capacity.rate_per_s,
+            "high": capacity.interval.high if capacity.interval else capacity.rate_per_s,
+            "objective": capacity.objective_s * MILLI,
+        }
+        for place, capacity in enumerate(capacities)
+    ]
+
+
+def _shared(capacities: Sequence[Capacity], canvas: Canvas, title: str | None) -> tuple[alt.X, alt.Color]:
+    places = list(range(len(capacities)))
+    rates = [probe.rate_per_s for capacity in capacities for probe in capacity.probes]
+    x = alt.X(
+        "rate:Q",
+        title=title,
+        scale=alt.Scale(domain=[0, max(rates, default=1) * 1.05], nice=False),
+        axis=alt.Axis(tickCount=canvas.ticks, labels=title is not None, ticks=title is not None),
+    )
+    color = alt.Color(
+        "arm:N",
+        scale=alt.Scale(domain=places, range=[series_paint(i).placeholder for i in places]),
+        legend=None,
+    )
+    return x, color
+
+
+def _latency(capacities: Sequence[Capacity], canvas: Canvas, room: int) -> Any:
+    has_lower = any(p.goodput_per_s is not None for c in capacities for p in c.probes)
+    x, color = _shared(capacities, canvas, None if has_lower else "offered rate, requests a second")
+    y = alt.Y(
+        "ms:Q",
+        title="latency, ms (log)",
+        scale=alt.Scale(type="log"),
+        axis=alt.Axis(minExtent=room, format=",~g", tickCount=5),
+    )
+    base = alt.Chart(alt.InlineData(values=_rows(capacities)))
+    limits = alt.Chart(alt.InlineData(values=_limits(capacities)))
+    strips = limits.mark_rect(opacity=0.16).encode(x=alt.X("low:Q"), x2="high:Q", color=color)
+    capacity = limits.mark_rule(strokeWidth=1.6, strokeDash=[2, 2]).encode(x="rate:Q", color=color)
+    objective = limits.mark_rule(strokeWidth=1.4, strokeDash=[6, 4], color=Paint.BAD.placeholder).encode(
+        y="objective:Q"
+    )
+    whiskers = base.mark_rule(strokeWidth=1.4).encode(x=x, y="low:Q", y2="high:Q", color=color)
+    lines = base.mark_line(strokeWidth=1.8, point={"filled": True, "size": 40}).encode(x=x, y=y, color=color)
+    return (strips + capacity + objective + whiskers + lines).properties(width=canvas.width, height=220)
+
+
+def _goodput(capacities: Sequence[Capacity], canvas: Canvas, room: int) -> Any:
+    x, color = _shared(capacities, canvas, "offered rate, requests a second")
+    base = alt.Chart(alt.InlineData(values=_rows(capacities)))
+    whiskers = base.mark_rule(strokeWidth=1.4).encode(x=x, y="good_low:Q", y2="good_high:Q", color=color)
+    lines = base.mark_line(strokeWidth=1.8, point={"filled": True, "size": 40}).encode(
+        x=x,
+        y=alt.Y(
+            "goodput:Q",
+            title="goodput, /s",
+            scale=alt.Scale(zero=True),
+            axis=alt.Axis(minExtent=room, format=",~g", tickCount=4),
+        ),
+        color=color,
+    )
+    return (whiskers + lines).properties(width=canvas.width, height=130)
