@@ -1,0 +1,1 @@
+"""Waiting sequences into packed batches, and what a batch costs; pure."""

@@ -1,0 +1,1 @@
+"""Inputs into sequences, logits into answers; one file a head kind; pure."""

@@ -1,0 +1,209 @@
+"""How long a batch takes: t = c0 + c1 * sum(L) + c2 * sum(L^2), in seconds.
+
+c0 is the price of starting a batch, c1 that of a token in the linear layers, c2 that of a
+pair of tokens in attention; none of them can be negative. Errors are relative: to be ten
+milliseconds wrong matters on a batch of twenty and not on one of a thousand. Warm-up
+measurements fit the model; every batch after that refines it by least squares in which
+older batches fade, yet never below a trace of the warm-up, so that a day of equal batches
+does not unlearn what unequal ones cost. Everything is a value: refining gives a new model.
+
+Source: recursive least squares in information form (Ljung, System Identification, 1999,
+chapter 11), with forgetting towards a fixed belief (Kulhavy and Zarrop, 1993).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from itertools import combinations
+from typing import TYPE_CHECKING, Final, Self
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence as Many
+
+    from numpy.typing import NDArray
+
+# A batch counts e times less after 50 others; at tens of batches a second that follows a
+# machine whose clock or neighbours change within seconds, and still averages out noise.
+FADE: Final = 0.98
+# How many measurements the warm-up keeps counting for, however many batches came after it.
+ANCHOR_MEASUREMENTS: Final = 2.0
+# Relative errors kept for the statistics: the latest ones, enough for a 90th percentile.
+KEPT_ERRORS: Final = 256
+# Throughput from which a larger batch buys too little (the knee).
+KNEE_RATIO: Final = 0.95
+BUDGET_GRID: Final = tuple(2**power for power in range(6, 17))
+_NUM_TERMS: Final = 3
+# Relative to the largest entry; keeps unseen directions solvable without moving the seen ones.
+_RIDGE: Final = 1e-9
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shape:
+    """What decides the time of a batch besides its lengths; variants of one shape share a model.
+
+    ``layer``: the layer after which the encoder stops, 1-based.
+    """
+
+    architecture: str
+    dtype: str
+    layer: int
+    device: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Load:
+    """What of a batch costs time: batches, tokens, and the sum of squared lengths."""
+
+    num_batches: int = 1
+    num_tokens: int
+    num_squares: int
+
+    @classmethod
+    def of(cls, lengths: Many[int]) -> Self:
+        """Sum one batch of sequences of these lengths (tokens)."""
+        return cls(num_tokens=sum(lengths), num_squares=sum(length * length for length in lengths))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measurement:
+    """One batch, and the seconds that it took on the engine."""
+
+    load: Load
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class CostModel:
+    """What is known of one shape; start with ``fit``, or with ``unfitted``.
+
+    ``coefficients``: c0, c1, c2, seconds. ``errors``: the latest relative errors
+    ``|predicted - measured| / measured``, each of a prediction made before its batch ran.
+    """
+
+    coefficients: tuple[float, float, float]
+    num_measurements: int
+    errors: tuple[float, ...]
+    _information: NDArray[np.float64]
+    _target: NDArray[np.float64]
+    _anchor_information: NDArray[np.float64]
+    _anchor_target: NDArray[np.float64]
+
+    @classmethod
+    def unfitted(cls) -> Self:
+        """Return the model that knows nothing: it predicts zero seconds until refined."""
+        return cls(
+            coefficients=(0.0, 0.0, 0.0),
+            num_measurements=0,
+            errors=(),
+            _information=np.zeros((_NUM_TERMS, _NUM_TERMS)),
+            _target=np.zeros(_NUM_TERMS),
+            _anchor_information=np.zeros((_NUM_TERMS, _NUM_TERMS)),
+            _anchor_target=np.zeros(_NUM_TERMS),
+        )
+
+    @classmethod
+    def fit(cls, measurements: Many[Measurement]) -> Self:
+        """Fit warm-up measurements, all of them counting alike, by relative error."""
+        model = cls.unfitted()
+        if not measurements:
+            return model
+        rows = np.array([_row(measurement) for measurement in measurements])
+        information, target = rows.T @ rows, rows.sum(axis=0)
+        share = min(1.0, ANCHOR_MEASUREMENTS / len(measurements))
+        return replace(
+            model,
+            coefficients=_solve(information, target),
+            num_measurements=len(measurements),
+            _information=information,
+            _target=target,
+            _anchor_information=share * information,
+            _anchor_target=share * target,
+        )
+
+    def predict(self, load: Load) -> float:
+        """Return the seconds that this load takes, batch after batch."""
+        start_s, token_s, square_s = self.coefficients
+        return start_s * load.num_batches + token_s * load.num_tokens + square_s * load.num_squares
+
+    def refine(self, measurement: Measurement) -> Self:
+        """Return the model that has also seen this batch."""
+        row = _row(measurement)
+        fresh = 1.0 - FADE
+        information = FADE * self._information + fresh * self._anchor_information + np.outer(row, row)
+        target = FADE * self._target + fresh * self._anchor_target + row
+        errors = self.errors
+        if self.num_measurements:
+            error = abs(self.predict(measurement.load) / measurement.seconds - 1.0)
+            errors = (*errors[-(KEPT_ERRORS - 1) :], error)
+        return replace(
+            self,
+            coefficients=_solve(information, target),
+            num_measurements=self.num_measurements + 1,
+            errors=errors,
+            _information=information,
+            _target=target,
+        )
+
+    @property
+    def error_p90(self) -> float | None:
+        """The 90th percentile of the latest relative errors; None before the first."""
+        return float(np.quantile(self.errors, 0.9, method="inverted_cdf")) if self.errors else None
+
+
+def knee(model: CostModel, *, typical_tokens: int, grid: Many[int] = BUDGET_GRID) -> int:
+    """Return the smallest budget that reaches 95 % of the grid's best tokens a second.
+
+    ``typical_tokens``: the length of the sequences that fill a batch. ``grid``: budgets in
+    tokens; one that holds no whole sequence counts as a batch of one sequence alone.
+    """
+    speeds = {budget: _tokens_per_s(model, budget, typical_tokens) for budget in sorted(grid)}
+    enough = KNEE_RATIO * max(speeds.values())
+    return next(budget for budget, speed in speeds.items() if speed >= enough)
+
+
+def _tokens_per_s(model: CostModel, budget: int, length: int) -> float:
+    count = max(1, budget // length)
+    seconds = model.predict(Load(num_tokens=count * length, num_squares=count * length * length))
+    assert seconds > 0.0, "A knee was asked of a model that was never fitted. This is a bug."
+    return count * length / seconds
+
+
+def _row(measurement: Measurement) -> NDArray[np.float64]:
+    """Return the terms over the measured time, so that a perfect model sums to 1: ``[3]``."""
+    load, seconds = measurement.load, measurement.seconds
+    assert seconds > 0.0, "A batch took no time. This is a bug."
+    return np.array([load.num_batches, load.num_tokens, load.num_squares], dtype=np.float64) / seconds
+
+
+def _solve(information: NDArray[np.float64], target: NDArray[np.float64]) -> tuple[float, float, float]:
+    """Minimise the squared relative error over coefficients that are not negative.
+
+    Three coefficients have seven supports; the best feasible one is the exact answer of
+    non-negative least squares, and the full one is nearly always feasible.
+    """
+    scale = np.sqrt(np.maximum(np.diag(information), np.finfo(np.float64).tiny))
+    scaled, wanted = information / np.outer(scale, scale), target / scale
+    best, best_loss = np.zeros(_NUM_TERMS), 0.0
+    for size in range(_NUM_TERMS, 0, -1):
+        for support in combinations(range(_NUM_TERMS), size):
+            solution = _solve_on(support, scaled, wanted)
+            loss = float(solution @ scaled @ solution - 2.0 * wanted @ solution)
+            if solution.min() >= 0.0 and loss < best_loss:
+                best, best_loss = solution, loss
+        if size == _NUM_TERMS and best_loss < 0.0:
+            break
+    start_s, token_s, square_s = (best / scale).tolist()
+    return start_s, token_s, square_s
+
+
+def _solve_on(
+    support: tuple[int, ...], scaled: NDArray[np.float64], wanted: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Solve with only these coefficients free: ``[3]``, zero elsewhere."""
+    chosen = np.array(support)
+    solution = np.zeros(_NUM_TERMS)
+    system = scaled[np.ix_(chosen, chosen)] + _RIDGE * np.eye(len(chosen))
+    solution[chosen] = np.linalg.solve(system, wanted[chosen])
+    return solution

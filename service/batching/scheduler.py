@@ -1,0 +1,291 @@
+"""Which waiting sequences run next, and when. No clock, no threads, no I/O.
+
+Rules:
+
+* Order: (priority, due, arrival), where work is due at its deadline and at the latest
+  ``patience_s`` after it arrived; work past due goes before all other (``queue.py`` says
+  why nothing starves).
+* One queue a lane. The lane whose head comes first in that order gets the next batch, which
+  takes sequences of that lane in order until the next one would exceed the budget. A work
+  may be spread over several batches.
+* A batch is cut by tokens, never by count, and exceeds its budget only with one sequence alone.
+* No batch waits while the engine has a free slot. A ``max_wait_s`` above 0 gives that up: a
+  lane then waits for a full batch until the work due first has waited that long, and not at
+  all where that would be past due.
+* Admission is all or nothing for a work, and refuses only what would bring the waiting
+  tokens above ``max_queue_tokens``. An empty queue takes any work: refused there, it could
+  never be answered, however often its client came back.
+* Work that was cancelled, or whose deadline has come, is never dispatched.
+
+The shell tells what happened and asks what to do. After each arrival, cancellation and
+completion, and at the moment of ``WaitUntil``: ``expire(now)``, then ``decide`` until it
+returns no Dispatch. What a Dispatch holds has left the queue; ``completed`` must follow.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from math import ceil, inf
+from typing import TYPE_CHECKING, Final
+
+from service.batching.cost import CostModel, Load, Measurement
+from service.batching.decisions import (
+    CostStatistics,
+    Cut,
+    Dispatch,
+    Idle,
+    Item,
+    SchedulerStatistics,
+    WaitUntil,
+)
+from service.batching.queue import LaneQueue, LazyHeap, Waiting, rank
+from service.errors import QueueFullError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from service.batching.cost import Shape
+    from service.batching.decisions import Decision, Limits
+    from service.domain import Lane, Work
+
+
+# Said to a client while nothing is known of the cost of a batch.
+_UNKNOWN_RETRY_S: Final = 1.0
+
+
+@dataclass(slots=True, kw_only=True)
+class _ShapeState:
+    model: CostModel
+    max_batch_tokens: int
+
+
+class Scheduler:
+    """Owns the queues and the cost models; one caller at a time."""
+
+    def __init__(self, limits: Limits, shape_of: Callable[[Lane], Shape]) -> None:
+        """Start empty. ``shape_of``: equal for lanes whose batches cost alike."""
+        self._limits = limits
+        self._shape_of = shape_of
+        self._shapes: dict[Shape, _ShapeState] = {}
+        self._lanes: dict[Lane, LaneQueue] = {}
+        self._works: dict[int, Waiting] = {}
+        self._deadlines = LazyHeap()
+        self._unreported: list[int] = []
+        self._running: set[Dispatch] = set()
+        self._queue_tokens = 0
+        self._num_admitted = 0
+        self._num_refused = 0
+        self._num_cancelled = 0
+        self._num_expired = 0
+        self._num_sequences = 0
+        self._num_tokens = 0
+        self._num_batches: Counter[Cut] = Counter(dict.fromkeys(Cut, 0))
+
+    def calibrate(self, shape: Shape, model: CostModel, *, max_batch_tokens: int | None = None) -> None:
+        """Take over what warm-up measured: a shape's cost model, and the budget at its knee."""
+        budget = self._limits.max_batch_tokens if max_batch_tokens is None else max_batch_tokens
+        self._shapes[shape] = _ShapeState(model=model, max_batch_tokens=budget)
+
+    def admit(self, work: Work, now: float) -> None:
+        """Queue every sequence of a work, or none.
+
+        Raises:
+            QueueFullError: others wait, and the tokens would exceed ``max_queue_tokens``.
+        """
+        assert work.work_id not in self._works, f"Work {work.work_id} was admitted twice. This is a bug."
+        lengths = tuple(map(len, work.sequences))
+        assert lengths, f"Work {work.work_id} holds no sequence. This is a bug."
+        assert min(lengths) > 0, f"Work {work.work_id} holds a sequence without tokens. This is a bug."
+        self._refuse_if_full(sum(lengths), now)
+        self._num_admitted += 1
+        due = work.arrived_at + self._limits.patience_s
+        if work.deadline is not None:
+            due = min(due, work.deadline)
+        waiting = Waiting(work=work, lengths=lengths, due=due, turn=self._num_admitted)
+        self._works[work.work_id] = waiting
+        self._lanes.setdefault(work.lane, LaneQueue()).push(waiting)
+        if work.deadline is not None:
+            self._deadlines.push((work.deadline,), waiting)
+        self._queue_tokens += sum(lengths)
+
+    def cancel(self, work_id: int) -> bool:
+        """Drop what still waits of a work; return whether anything did."""
+        waiting = self._works.get(work_id)
+        if waiting is None:
+            return False
+        self._drop(waiting)
+        self._num_cancelled += 1
+        return True
+
+    def expire(self, now: float) -> tuple[int, ...]:
+        """Drop works whose deadline has come before their last sequence was dispatched.
+
+        Returns each work_id once, earliest deadline first; some of its sequences may be running.
+        """
+        self._drop_expired(now)
+        expired, self._unreported = tuple(self._unreported), []
+        return expired
+
+    def completed(self, batch: Dispatch, seconds: float | None) -> None:
+        """Hear that a batch left the engine after ``seconds`` of work on it; None if it failed."""
+        self._running.remove(batch)
+        if seconds is not None:
+            state = self._state(batch.lane)
+            state.model = state.model.refine(Measurement(load=batch.load, seconds=seconds))
+
+    def decide(self, now: float, free_slots: int) -> Decision:
+        """Return what to do at monotonic time ``now``; remove what it dispatches.
+
+        ``free_slots``: how many more batches the engine would take up at once.
+        """
+        self._drop_expired(now)
+        if free_slots > 0:
+            ripe = [queue for lane, queue in self._lanes.items() if self._ripe_at(lane, queue) <= now]
+            if ripe:
+                head = min((queue.head(now) for queue in ripe), key=lambda waiting: rank(waiting, now))
+                return self._dispatch(head.work.lane, now)
+        moments = [] if (first := self._deadlines.first()) is None else [_deadline(first)]
+        if free_slots > 0:
+            moments += [self._ripe_at(lane, queue) for lane, queue in self._lanes.items()]
+        return WaitUntil(at=min(moments)) if moments else Idle()
+
+    def statistics(self) -> SchedulerStatistics:
+        """Read gauges and counters."""
+        return SchedulerStatistics(
+            queue_requests=len(self._works),
+            queue_tokens=self._queue_tokens,
+            running_batches=len(self._running),
+            backlog_s=self._waiting_s() + sum(batch.predicted_s for batch in self._running),
+            num_admitted=self._num_admitted,
+            num_refused=self._num_refused,
+            num_cancelled=self._num_cancelled,
+            num_expired=self._num_expired,
+            num_sequences=self._num_sequences,
+            num_tokens=self._num_tokens,
+            num_batches=dict(self._num_batches),
+            costs=tuple(_cost_statistics(shape, state) for shape, state in self._shapes.items()),
+        )
+
+    def _ripe_at(self, lane: Lane, queue: LaneQueue) -> float:
+        """Return when a lane's next batch may be cut; the past when it may be now."""
+        if self._limits.max_wait_s == 0.0 or queue.num_tokens >= self._state(lane).max_batch_tokens:
+            return -inf
+        first = queue.first_due()
+        wait_over = first.work.arrived_at + self._limits.max_wait_s
+        return wait_over if wait_over < first.due else -inf
+
+    def _dispatch(self, lane: Lane, now: float) -> Dispatch:
+        """Cut the next batch of a lane that is not empty."""
+        state, queue = self._state(lane), self._lanes[lane]
+        items: list[Item] = []
+        lengths: list[int] = []
+        num_tokens = 0
+        while queue:
+            waiting = queue.head(now)
+            length = waiting.lengths[waiting.next_index]
+            if items and num_tokens + length > state.max_batch_tokens:
+                break
+            items.append(self._take(queue, waiting))
+            lengths.append(length)
+            num_tokens += length
+        load = Load.of(lengths)
+        batch = Dispatch(
+            lane=lane,
+            items=tuple(items),
+            cut=self._why(num_tokens, state.max_batch_tokens, lane_is_empty=not queue),
+            load=load,
+            predicted_s=state.model.predict(load),
+            dispatched_at=now,
+        )
+        if not queue:
+            del self._lanes[lane]
+        self._running.add(batch)
+        self._num_batches[batch.cut] += 1
+        self._num_sequences += len(items)
+        self._num_tokens += num_tokens
+        return batch
+
+    def _why(self, num_tokens: int, max_batch_tokens: int, *, lane_is_empty: bool) -> Cut:
+        if num_tokens > max_batch_tokens:
+            return Cut.LONE
+        if num_tokens == max_batch_tokens or not lane_is_empty:
+            return Cut.BUDGET
+        return Cut.EMPTY if self._limits.max_wait_s == 0.0 else Cut.WAIT
+
+    def _take(self, queue: LaneQueue, waiting: Waiting) -> Item:
+        index = queue.take_sequence(waiting)
+        work = waiting.work
+        self._queue_tokens -= waiting.lengths[index]
+        if not waiting.live:
+            self._forget(waiting)
+        return Item(work_id=work.work_id, index=index, ids=work.sequences[index])
+
+    def _drop_expired(self, now: float) -> None:
+        while (waiting := self._deadlines.first()) is not None and _deadline(waiting) <= now:
+            self._drop(waiting)
+            self._unreported.append(waiting.work.work_id)
+            self._num_expired += 1
+
+    def _drop(self, waiting: Waiting) -> None:
+        lane = waiting.work.lane
+        self._queue_tokens -= sum(waiting.lengths[waiting.next_index :])
+        self._lanes[lane].drop(waiting)
+        if not self._lanes[lane]:
+            del self._lanes[lane]
+        self._forget(waiting)
+
+    def _forget(self, waiting: Waiting) -> None:
+        del self._works[waiting.work.work_id]
+        if waiting.work.deadline is not None:
+            self._deadlines.removed()
+
+    def _refuse_if_full(self, num_tokens: int, now: float) -> None:
+        excess = self._queue_tokens + num_tokens - self._limits.max_queue_tokens
+        if excess <= 0 or not self._works:
+            return
+        self._num_refused += 1
+        raise QueueFullError(
+            f"The queue holds {self._queue_tokens} tokens and may hold {self._limits.max_queue_tokens}; "
+            f"this request brings {num_tokens}. Retry after the time given, or send fewer inputs at once.",
+            retry_after_s=self._drained_after_s(excess, now),
+        )
+
+    def _drained_after_s(self, num_tokens: int, now: float) -> float:
+        """Predict how long it takes until so many of the waiting tokens have left the queue."""
+        running_s = sum(max(0.0, batch.dispatched_at + batch.predicted_s - now) for batch in self._running)
+        share = min(1.0, num_tokens / self._queue_tokens)
+        predicted_s = running_s + share * self._waiting_s()
+        return predicted_s if predicted_s > 0.0 else _UNKNOWN_RETRY_S
+
+    def _waiting_s(self) -> float:
+        """Predict the engine time of all that waits, a lane cut into full batches."""
+        total_s = 0.0
+        for lane, queue in self._lanes.items():
+            state = self._state(lane)
+            num_batches = ceil(queue.num_tokens / state.max_batch_tokens)
+            load = Load(num_batches=num_batches, num_tokens=queue.num_tokens, num_squares=queue.num_squares)
+            total_s += state.model.predict(load)
+        return total_s
+
+    def _state(self, lane: Lane) -> _ShapeState:
+        shape = self._shape_of(lane)
+        if shape not in self._shapes:
+            self.calibrate(shape, CostModel.unfitted())
+        return self._shapes[shape]
+
+
+def _deadline(waiting: Waiting) -> float:
+    deadline = waiting.work.deadline
+    assert deadline is not None, "Work without a deadline is among the deadlines. This is a bug."
+    return deadline
+
+
+def _cost_statistics(shape: Shape, state: _ShapeState) -> CostStatistics:
+    return CostStatistics(
+        shape=shape,
+        coefficients=state.model.coefficients,
+        num_measurements=state.model.num_measurements,
+        error_p90=state.model.error_p90,
+        max_batch_tokens=state.max_batch_tokens,
+    )
