@@ -74,7 +74,8 @@ class VariantCard:
 
     ``head``: classify, choose, tag, span or embed. ``defaults``: the catalogue's
     max_tokens, pooling, layer and normalize where it sets them. ``max_positions``:
-    longest sequence in tokens, special tokens included.
+    longest sequence in tokens, special tokens included. ``tokenizer``: the path of its
+    tokenizer.json. ``has_pooler``: whether pooling "pooler" can be asked for.
     """
 
     name: str
@@ -98,6 +99,7 @@ class VariantCard:
     default_normalize: bool
     owned_bytes: int
     shared_bytes: int
+    has_pooler: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -180,7 +182,7 @@ class BatchReport:
     """What an observer is told when a batch has left the engine.
 
     ``cut``: why the scheduler closed it. ``engine_s``: how long the engine worked on it,
-    retries included.
+    retries included. ``predicted_s``: how long the cost model expected, 0 when it knew nothing.
     """
 
     variant: str
@@ -188,6 +190,7 @@ class BatchReport:
     num_tokens: int
     num_sequences: int
     engine_s: float
+    predicted_s: float
     failed: bool
 
 

@@ -54,7 +54,6 @@ class Settings(BaseSettings):
     drain_timeout_s: PositiveSeconds = 30.0
 
     max_batch_tokens: int = Field(default=16384, ge=1)
-    max_batch_sequences: int = Field(default=512, ge=1)
     max_queue_tokens: int = Field(default=1_048_576, ge=1)
     max_wait_s: Seconds = 0.0
     max_prefetched_batches: int = Field(default=1, ge=0, le=8)

@@ -1,0 +1,53 @@
+"""What the engine needs of a device: load, describe, run one packed batch.
+
+Rules: every method is called on the engine's one thread; a device knows neither queues nor
+requests. Whatever it raises in ``forward`` is this batch's trouble, and the device stays
+usable; whatever it raises in ``load`` ends the service.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from service.batching.cost import Shape
+    from service.batching.packing import PackedBatch
+    from service.domain import Lane, VariantCard
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loaded:
+    """One variant that is ready to run.
+
+    ``shape``: what its batches cost, at its last layer. ``padding_idx``: positions start one
+    after it.
+    """
+
+    card: VariantCard
+    shape: Shape
+    padding_idx: int
+
+
+class Device(Protocol):
+    """A place where variants are loaded and run."""
+
+    def load(self) -> Iterator[Loaded]:
+        """Load the variants one after the other.
+
+        Raises:
+            StartupError: a checkpoint cannot be served as the catalogue says.
+        """
+        ...
+
+    def forward(self, lane: Lane, batch: PackedBatch) -> NDArray[np.float32]:
+        """Run a batch of one lane.
+
+        Returns classify ``[B, C]``, choose ``[B, 1]``, tag ``[T, C]``, span ``[T, 2]``, embed ``[B, H]``.
+        """
+        ...

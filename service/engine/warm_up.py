@@ -1,0 +1,49 @@
+"""Which batches run before the first request, so that none pays for what happens once.
+
+Rules: every variant runs at least one batch, which reads its weights into memory; the first
+variant of each shape then climbs a ladder of batches, whose times found the cost model. It
+stops climbing after a batch that took longer than ``MAX_RUNG_S``: on a slow device the rest
+follows from what was measured.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from service.domain import Lane
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from service.engine.device import Loaded
+
+# So a shape is warm within a few seconds even on two CPU cores.
+MAX_RUNG_S: Final = 0.5
+FIRST: Final = (16,)
+# Few and many tokens, short and long sequences: they tell the terms of the cost model apart.
+LADDER: Final = (
+    (4,),
+    (16,),
+    (16,) * 8,
+    (128,),
+    (128,) * 4,
+    (512,),
+    (64,) * 32,
+    (512,) * 4,
+    (128,) * 64,
+    (512,) * 32,
+)
+
+
+def lane_of(loaded: Loaded) -> Lane:
+    """Return the lane of requests that leave every parameter to the variant's defaults."""
+    card = loaded.card
+    pooling = card.default_pooling if card.head == "embed" else None
+    return Lane(variant=card.name, layer=card.default_layer, pooling=pooling)
+
+
+def rungs(*, max_positions: int, max_batch_tokens: int) -> Iterator[tuple[int, ...]]:
+    """Yield the lengths of each batch of the ladder that this model and budget allow."""
+    for lengths in LADDER:
+        if max(lengths) <= max_positions and sum(lengths) <= max_batch_tokens:
+            yield lengths
