@@ -1,0 +1,59 @@
+"""An interval, and the plainest way to one: Student's t over independent units.
+
+A *unit* is what was repeated independently: a pair of runs, or a restart of the
+server with the pairs that it saw. A request is never a unit: under queueing requests
+follow each other's fate, and intervals over them are several times too narrow.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy import stats
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Interval:
+    """Two ends that hold the true value in a share ``level`` of repetitions."""
+
+    low: float
+    high: float
+    level: float
+
+    def excludes(self, value: float) -> bool:
+        """Say whether a value lies outside."""
+        return not self.low <= value <= self.high
+
+    def within(self, low: float, high: float) -> bool:
+        """Say whether the interval lies strictly inside two bounds."""
+        return low < self.low and self.high < high
+
+    def exp(self) -> Interval:
+        """Return the interval of ratios from one of log ratios."""
+        return Interval(low=math.exp(self.low), high=math.exp(self.high), level=self.level)
+
+
+def student_interval(units: ArrayLike, level: float) -> Interval:
+    """Return Student's two-sided interval for the mean of at least two independent units ``[n]``.
+
+    Raises:
+        ValueError: there are fewer than two units.
+    """
+    values = np.asarray(units, dtype=np.float64)
+    if values.size < 2:  # noqa: PLR2004 - a spread needs two
+        raise ValueError(f"{values.size} units have no spread; an interval needs at least two.")
+    half = standard_error(values) * float(stats.t.ppf((1 + level) / 2, values.size - 1))
+    mean = float(values.mean())
+    return Interval(low=mean - half, high=mean + half, level=level)
+
+
+def standard_error(units: ArrayLike) -> float:
+    """Return the standard error of the mean of independent units ``[n]``."""
+    values = np.asarray(units, dtype=np.float64)
+    return float(values.std(ddof=1)) / math.sqrt(values.size)
