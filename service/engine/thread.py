@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import Future
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -19,8 +19,9 @@ import structlog
 
 from service.batching.cost import Load, Measurement, Shape
 from service.batching.packing import pack, unpack
+from service.engine.contract import Failed, Run, Warm
 from service.engine.warm_up import FIRST, MAX_RUNG_S, lane_of, rungs
-from service.errors import EngineError, NotReadyError
+from service.errors import EngineError, NotReadyError, StartupError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -38,23 +39,6 @@ _WARM_UP_ID = 0
 _STOPPED = "The engine has stopped; the service is ending. Try again elsewhere, or later."
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Run:
-    """What a batch gave: one float32 array a sequence, and when (the engine's clock, seconds)."""
-
-    logits: tuple[NDArray[np.float32], ...]
-    started_at: float
-    finished_at: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Warm:
-    """Every variant that can run now, and what each shape's batches took."""
-
-    loaded: tuple[Loaded, ...]
-    measurements: dict[Shape, tuple[Measurement, ...]]
 
 
 class _Job(Generic[T]):
@@ -104,10 +88,10 @@ class EngineThread:
         self._thread.start()
         return self._submit(lambda: self._load(max_batch_tokens))
 
-    def run(self, lane: Lane, sequences: Many[NDArray[np.int32]]) -> Future[Run]:
+    def run(self, lane: Lane, sequences: Many[NDArray[np.int32]]) -> Future[Run | Failed]:
         """Run sequences (int32 ``[L]`` each) as one batch.
 
-        The future raises whatever the device raised, EngineError if what it gave is not finite.
+        The future raises NotReadyError if the engine stops before their turn.
         """
         return self._submit(lambda: self._run(lane, sequences))
 
@@ -167,17 +151,28 @@ class EngineThread:
 
     def _measure(self, lane: Lane, lengths: tuple[int, ...]) -> Measurement:
         run = self._run(lane, [np.full(length, _WARM_UP_ID, dtype=np.int32) for length in lengths])
+        if isinstance(run, Failed):
+            raise StartupError(
+                f"Variant {lane.variant} cannot run a batch of {sum(lengths)} tokens on this device: "
+                f"{type(run.error).__name__}. Try a smaller --max-batch-tokens, or another dtype."
+            ) from run.error
         return Measurement(load=Load.of(lengths), seconds=run.finished_at - run.started_at)
 
-    def _run(self, lane: Lane, sequences: Many[NDArray[np.int32]]) -> Run:
-        loaded = self._loaded[lane.variant]
+    def _run(self, lane: Lane, sequences: Many[NDArray[np.int32]]) -> Run | Failed:
         started_at = self._clock()
+        try:
+            logits = self._forward(lane, sequences)
+        except Exception as error:  # noqa: BLE001 - any failure of the device is this batch's alone
+            return Failed(error=error, started_at=started_at, finished_at=self._clock())
+        return Run(logits=logits, started_at=started_at, finished_at=self._clock())
+
+    def _forward(self, lane: Lane, sequences: Many[NDArray[np.int32]]) -> tuple[NDArray[np.float32], ...]:
+        loaded = self._loaded[lane.variant]
         batch = pack(sequences, padding_idx=loaded.padding_idx)
         output = self._device.forward(lane, batch)
         if not np.isfinite(output).all():
             raise EngineError(
-                f"Variant {lane.variant} gave numbers that are not finite for this request; "
-                "serve it in a wider dtype (bfloat16 or float32)."
+                f"Variant {lane.variant} gave numbers that are not finite; "
+                "it must be served in a wider dtype (bfloat16 or float32)."
             )
-        logits = unpack(output, batch.cu_seqlens, per_token=loaded.card.head in _PER_TOKEN)
-        return Run(logits=logits, started_at=started_at, finished_at=self._clock())
+        return unpack(output, batch.cu_seqlens, per_token=loaded.card.head in _PER_TOKEN)

@@ -1,0 +1,254 @@
+"""The backend in this process: asks the scheduler, obeys it, and feeds the engine.
+
+Rules: all of it runs on the event loop, and nothing here waits for the device. Whatever
+happens (work came, was given up or is due, a batch is done) wakes the pump once, which asks
+the scheduler until it has nothing more to dispatch; nothing polls. Every admitted work ends
+in exactly one way (``pending.py``). A batch that fails is tried again sequence by sequence,
+so that only the request at fault is told so.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from typing import TYPE_CHECKING, assert_never
+
+import structlog
+
+from service.backend.pending import PendingWorks, too_late
+from service.backend.phase import WHY_NOT_READY, Phase
+from service.batching.cost import CostModel, knee
+from service.batching.decisions import Dispatch, Idle, Limits, WaitUntil
+from service.batching.scheduler import Scheduler
+from service.domain import BackendStatistics, BatchReport
+from service.engine.contract import Failed, Run
+from service.errors import EngineError, NotReadyError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence as Many
+
+    from service.backend.clock import Clock, Timer
+    from service.batching.cost import Shape
+    from service.batching.decisions import Item
+    from service.domain import Lane, Observer, Outcome, VariantCard, Work
+    from service.engine.contract import Engine, Warm
+    from service.engine.device import Loaded
+
+# What a sequence of XTREME-R's tasks has on average, to the nearest power of two: the length
+# for which the budget is put at the knee.
+_TYPICAL_TOKENS = 64
+
+
+class LocalBackend:
+    """Owns the scheduler and the engine; implements ``domain.Backend``."""
+
+    def __init__(
+        self, *, engine: Engine, limits: Limits, num_slots: int, clock: Clock, observer: Observer
+    ) -> None:
+        """Start nothing. ``num_slots``: batches with the engine at once, prefetched ones included."""
+        self._engine = engine
+        self._limits = limits
+        self._num_slots = num_slots
+        self._clock = clock
+        self._observer = observer
+        self._scheduler = Scheduler(limits, self._shape_of)
+        self._phase = Phase.STARTING
+        self._loaded: dict[str, Loaded] = {}
+        self._pending = PendingWorks(clock, on_deadline=self._wake)
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._next_pump: asyncio.Handle | None = None
+        self._timer: Timer | None = None
+        self._engine_busy_s = 0.0
+        self._num_batches = 0
+
+    async def start(self, *, calibrate_budget: bool) -> None:
+        """Load and warm up every variant, then take work.
+
+        ``calibrate_budget``: let what warm-up measured lower the limits' token budget.
+
+        Raises:
+            StartupError: a variant cannot be served.
+            NotReadyError: the backend was closed meanwhile.
+        """
+        warm = await asyncio.wrap_future(self._engine.start(max_batch_tokens=self._limits.max_batch_tokens))
+        self._loaded = {loaded.card.name: loaded for loaded in warm.loaded}
+        self._calibrate(warm, calibrate_budget=calibrate_budget)
+        if self._phase is Phase.STARTING:
+            self._phase = Phase.READY
+
+    async def submit(self, work: Work) -> Outcome:
+        """Answer a work; cancelling the awaiting task gives it up.
+
+        Raises:
+            NotReadyError: the backend takes no work, or closed before it was answered.
+            QueueFullError: its tokens do not fit in the queue.
+            DeadlineError: its deadline passed.
+            EngineError: the device cannot run it.
+        """
+        if self._phase is not Phase.READY:
+            raise NotReadyError(WHY_NOT_READY[self._phase])
+        now = self._clock.time()
+        if work.deadline is not None and work.deadline <= now:
+            raise too_late()
+        self._scheduler.admit(work, now)
+        future = self._pending.add(work)
+        self._wake()
+        try:
+            return await future
+        finally:
+            self._pending.remove(work.work_id)
+            if self._scheduler.cancel(work.work_id):
+                self._wake()
+
+    def cards(self) -> Many[VariantCard]:
+        """Describe every loaded variant; none before the backend has started."""
+        return tuple(loaded.card for loaded in self._loaded.values())
+
+    def statistics(self) -> BackendStatistics:
+        """Read gauges and counters."""
+        scheduler = self._scheduler.statistics()
+        alive = self._phase is Phase.STARTING or (self._phase is not Phase.BROKEN and self._engine.alive)
+        return BackendStatistics(
+            queue_requests=scheduler.queue_requests,
+            queue_tokens=scheduler.queue_tokens,
+            engine_busy_s=self._engine_busy_s,
+            num_batches=self._num_batches,
+            ready=alive and self._phase is Phase.READY,
+            alive=alive,
+        )
+
+    async def drain(self, timeout_s: float) -> bool:
+        """Take no more work and wait for what was admitted; return whether all of it was answered."""
+        if self._phase in (Phase.STARTING, Phase.READY):
+            self._phase = Phase.DRAINING
+        return await self._pending.ended(timeout_s)
+
+    def close(self) -> None:
+        """Stop the engine; what is not answered raises NotReadyError where it is awaited."""
+        self._phase = Phase.CLOSED
+        self._pending.fail_all(NotReadyError(WHY_NOT_READY[Phase.CLOSED]))
+        self._engine.stop()
+        for handle in (self._timer, self._next_pump, *self._tasks):
+            if handle is not None:
+                handle.cancel()
+
+    def _calibrate(self, warm: Warm, *, calibrate_budget: bool) -> None:
+        for shape, measurements in warm.measurements.items():
+            model = CostModel.fit(measurements)
+            budget = self._limits.max_batch_tokens
+            if calibrate_budget and measurements:
+                budget = min(budget, knee(model, typical_tokens=_TYPICAL_TOKENS))
+            self._scheduler.calibrate(shape, model, max_batch_tokens=budget)
+            structlog.get_logger().info(
+                "shape_calibrated",
+                architecture=shape.architecture,
+                dtype=shape.dtype,
+                layer=shape.layer,
+                device=shape.device,
+                max_batch_tokens=budget,
+            )
+
+    def _shape_of(self, lane: Lane) -> Shape:
+        shape = self._loaded[lane.variant].shape
+        return shape if lane.layer is None else replace(shape, layer=lane.layer)
+
+    def _wake(self) -> None:
+        """Let the pump run once, after everything that happens in this turn of the loop."""
+        if self._next_pump is None and self._phase is not Phase.CLOSED:
+            self._next_pump = asyncio.get_running_loop().call_soon(self._pump)
+
+    def _pump(self) -> None:
+        self._next_pump = None
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        try:
+            self._obey()
+        except Exception as error:  # noqa: BLE001 - a bug below must not leave every request hanging
+            self._break(error)
+
+    def _obey(self) -> None:
+        while True:
+            now = self._clock.time()
+            for work_id in self._scheduler.expire(now):
+                self._pending.fail(work_id, too_late())
+            decision = self._scheduler.decide(now, self._num_slots - len(self._tasks))
+            match decision:
+                case Dispatch():
+                    task = asyncio.get_running_loop().create_task(self._run(decision))
+                    self._tasks.add(task)
+                    task.add_done_callback(self._landed)
+                case WaitUntil(at=at):
+                    self._timer = self._clock.call_later(at - now, self._wake)
+                    return
+                case Idle():
+                    return
+                case _:
+                    assert_never(decision)
+
+    def _landed(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._break(error)
+        self._wake()
+
+    async def _run(self, batch: Dispatch) -> None:
+        """Bring a batch through the engine, in pieces if it must be."""
+        run = await self._ask_engine(batch.lane, batch.items)
+        engine_s = run.finished_at - run.started_at
+        failed = isinstance(run, Failed)
+        self._scheduler.completed(batch, None if failed else engine_s)
+        if isinstance(run, Failed):
+            structlog.get_logger().error("batch_failed", variant=batch.lane.variant, exc_info=run.error)
+            engine_s += await self._retry_alone(batch, run.error)
+        self._engine_busy_s += engine_s
+        self._num_batches += 1
+        self._observer.batch_ended(
+            BatchReport(
+                variant=batch.lane.variant,
+                cut=batch.cut.value,
+                num_tokens=batch.load.num_tokens,
+                num_sequences=len(batch.items),
+                engine_s=engine_s,
+                predicted_s=batch.predicted_s,
+                failed=failed,
+            )
+        )
+
+    async def _ask_engine(self, lane: Lane, items: tuple[Item, ...]) -> Run | Failed:
+        run = await asyncio.wrap_future(self._engine.run(lane, [item.ids for item in items]))
+        if isinstance(run, Run):
+            for item, logits in zip(items, run.logits, strict=True):
+                self._pending.deliver(item, logits, run)
+        return run
+
+    async def _retry_alone(self, batch: Dispatch, error: Exception) -> float:
+        """Run each sequence of a failed batch by itself; return the seconds that it took."""
+        if len(batch.items) == 1:
+            self._pending.fail(batch.items[0].work_id, _engine_failed(error))
+            return 0.0
+        engine_s = 0.0
+        for item in batch.items:
+            if item.work_id not in self._pending:
+                continue
+            run = await self._ask_engine(batch.lane, (item,))
+            engine_s += run.finished_at - run.started_at
+            if isinstance(run, Failed):
+                self._pending.fail(item.work_id, _engine_failed(run.error))
+        return engine_s
+
+    def _break(self, error: BaseException) -> None:
+        """Give up in a state that was thought impossible, and say so, rather than hang."""
+        if self._phase is not Phase.CLOSED:
+            self._phase = Phase.BROKEN
+            structlog.get_logger().error("backend_broken", exc_info=error)
+        self._pending.fail_all(EngineError("The service failed while working on this. Send it again later."))
+
+
+def _engine_failed(error: Exception) -> EngineError:
+    if isinstance(error, EngineError):
+        return error
+    return EngineError(
+        f"The device failed on this request ({type(error).__name__}), also when it ran alone; "
+        "others were answered. Send it again later, or in smaller parts."
+    )
