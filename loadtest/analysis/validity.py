@@ -1,0 +1,267 @@
+"""Whether a run measured the server, or itself.
+
+Every check gives what was measured and what is allowed; a run is INVALID when one
+fails. What could not be measured (a host that tells no steal, a law without
+randomness) is said and does not fail. Bounds are values that a user may change:
+the reasons then name the bound that was used.
+
+Lateness, offered against achieved and the clock follow MLPerf LoadGen's own checks;
+processor time, steal and the heartbeat come from measurements of the dispatcher,
+whose lateness grows past 65 % of a core.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from loadtest.analysis.fit import Fit
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bounds:
+    """What is allowed. Ratios are shares in 0..1."""
+
+    lateness_s: float = 0.005
+    lateness_of_latency_ratio: float = 0.05
+    rate_ratio: float = 0.01
+    generator_cpu_ratio: float = 0.8
+    steal_ratio: float = 0.01
+    hub_delay_s: float = 0.020
+    clock_drift_ratio: float = 0.001
+    # Both must fail: a p-value alone condemns any long run for a deviation that matters to nobody,
+    # a distance alone condemns any short one.
+    fit_p: float = 1e-4
+    fit_distance: float = 0.05
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measurements:
+    """What a run says of itself; None where it could not be measured or does not apply.
+
+    ``lateness_p99_s``: sent - intended; None for closed and offline loops, as are the rates.
+    ``offered_per_s``: scheduled arrivals over the schedule's span; ``achieved_per_s``: the
+    same arrivals over the span in which they were sent. ``generator_cpu_ratio``: of one core,
+    the busiest worker's. ``steal_ratio``: of the time of the cores used. ``hub_delay_p99_s``:
+    how late the heartbeat ran. ``clock_drift_ratio``: wall time gained on monotonic time.
+    ``num_recorded``: rows of samples, one an arrival. ``arrivals``: sent instants against
+    their law. ``changed_weights``: variants whose digest was another at the end; None where
+    the server gives no digests.
+    """
+
+    num_scheduled: int
+    num_recorded: int
+    num_workers: int
+    num_workers_lost: int
+    lateness_p99_s: float | None = None
+    latency_p50_s: float | None = None
+    offered_per_s: float | None = None
+    achieved_per_s: float | None = None
+    generator_cpu_ratio: float | None = None
+    steal_ratio: float | None = None
+    hub_delay_p99_s: float | None = None
+    clock_drift_ratio: float | None = None
+    arrivals: Fit | None = None
+    changed_weights: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """One test of the run itself. ``passed`` is None where it could not be measured."""
+
+    name: str
+    passed: bool | None
+    measured: str
+    allowed: str
+    sentence: str
+
+
+def check(found: Measurements, bounds: Bounds | None = None) -> tuple[Check, ...]:
+    """Return every check of a run, in the order in which a reader should see them."""
+    allowed = bounds or Bounds()
+    return (
+        _complete(found),
+        _workers(found),
+        _lateness(found, allowed),
+        _rate(found, allowed),
+        _law(found, allowed),
+        _GENERATOR.check(found.generator_cpu_ratio, allowed.generator_cpu_ratio),
+        _HUB.check(found.hub_delay_p99_s, allowed.hub_delay_s),
+        _STEAL.check(found.steal_ratio, allowed.steal_ratio),
+        _clock(found, allowed),
+        _weights(found),
+    )
+
+
+def reasons(checks: Iterable[Check]) -> tuple[str, ...]:
+    """Return why a run is invalid, a sentence a failed check; empty where it is valid."""
+    return tuple(one.sentence for one in checks if one.passed is False)
+
+
+def _complete(found: Measurements) -> Check:
+    missing = found.num_scheduled - found.num_recorded
+    return Check(
+        name="samples",
+        passed=missing == 0,
+        measured=f"{found.num_recorded} of {found.num_scheduled}",
+        allowed="one an arrival",
+        sentence=(
+            "Every scheduled arrival has its sample."
+            if missing == 0
+            else f"{found.num_recorded} samples for {found.num_scheduled} scheduled arrivals: what became of "
+            "the others is not known. Look for a worker that ended early, and run again."
+        ),
+    )
+
+
+def _workers(found: Measurements) -> Check:
+    lost = found.num_workers_lost
+    return Check(
+        name="workers",
+        passed=lost == 0,
+        measured=f"{found.num_workers - lost} of {found.num_workers} finished",
+        allowed="all",
+        sentence=(
+            "Every worker finished."
+            if lost == 0
+            else f"{lost} of {found.num_workers} workers died or fell silent: part of the load was not sent. "
+            "Read their logs, and run again."
+        ),
+    )
+
+
+def _lateness(found: Measurements, bounds: Bounds) -> Check:
+    share = bounds.lateness_of_latency_ratio * (found.latency_p50_s or 0.0)
+    return _LATENESS.check(found.lateness_p99_s, max(bounds.lateness_s, share))
+
+
+def _rate(found: Measurements, bounds: Bounds) -> Check:
+    offered, achieved = found.offered_per_s, found.achieved_per_s
+    apart = None if not offered or achieved is None else abs(achieved / offered - 1)
+    return _RATE.check(apart, bounds.rate_ratio)
+
+
+def _law(found: Measurements, bounds: Bounds) -> Check:
+    name, allowed = "law of arrivals", f"p >= {bounds.fit_p:g} or distance <= {bounds.fit_distance:g}"
+    fit = found.arrivals
+    if fit is None:
+        return _unknown(name, allowed)
+    apart = min(fit.distance_p, fit.anderson_p) < bounds.fit_p and fit.distance > bounds.fit_distance
+    tied = fit.correlation_p < bounds.fit_p and abs(fit.correlation) > 2 * bounds.fit_distance
+    measured = f"distance {fit.distance:.3f} (p {fit.distance_p:.2g}), correlation {fit.correlation:.3f}"
+    return Check(
+        name=name,
+        passed=not (apart or tied),
+        measured=measured,
+        allowed=allowed,
+        sentence=(
+            "The instants of sending follow the law that was asked for."
+            if not (apart or tied)
+            else f"The instants of sending do not follow the law that was asked for ({measured}). "
+            "Look at lateness, and at gaps that workers repeat."
+        ),
+    )
+
+
+def _clock(found: Measurements, bounds: Bounds) -> Check:
+    drift = found.clock_drift_ratio
+    return _CLOCK.check(None if drift is None else abs(drift), bounds.clock_drift_ratio)
+
+
+def _weights(found: Measurements) -> Check:
+    changed = found.changed_weights
+    if changed is None:
+        return _unknown("weights", "unchanged")
+    return Check(
+        name="weights",
+        passed=not changed,
+        measured=", ".join(changed) or "unchanged",
+        allowed="unchanged",
+        sentence=(
+            "The server kept its weights."
+            if not changed
+            else f"The weights of {', '.join(changed)} changed during the run: two models share these "
+            "samples. Deploy nothing while measuring, and run again."
+        ),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Gate:
+    """A quantity that must not pass a bound: how it is written, and what is said of it either way."""
+
+    name: str
+    unit: str
+    good: str
+    bad: str
+
+    def check(self, value: float | None, bound: float) -> Check:
+        """Hold a value against a bound, both in seconds or as shares."""
+        per_unit = {"ms": 1e3, "%": 1e2}[self.unit]
+        allowed = f"<= {bound * per_unit:.3g} {self.unit}"
+        if value is None:
+            return _unknown(self.name, allowed)
+        measured = f"{value * per_unit:.3g} {self.unit}"
+        broken = f"{self.name.capitalize()}: {measured} ({allowed} allowed) {self.bad}"
+        return Check(
+            name=self.name,
+            passed=value <= bound,
+            measured=measured,
+            allowed=allowed,
+            sentence=self.good if value <= bound else broken,
+        )
+
+
+def _unknown(name: str, allowed: str) -> Check:
+    return Check(
+        name=name,
+        passed=None,
+        measured="not measured",
+        allowed=allowed,
+        sentence=f"{name.capitalize()}: not measured.",
+    )
+
+
+_LATENESS = _Gate(
+    name="lateness",
+    unit="ms",
+    good="Requests were sent when they were due.",
+    bad="is how late requests were sent (99th percentile): the load was not the one scheduled. "
+    "Use more processes or a quieter machine, or lower the rate.",
+)
+_RATE = _Gate(
+    name="offered rate",
+    unit="%",
+    good="The load sent was the load offered.",
+    bad="is how far the rate sent is from the rate scheduled. "
+    "Use more processes or a quieter machine, or lower the rate.",
+)
+_GENERATOR = _Gate(
+    name="generator's core",
+    unit="%",
+    good="The load generator had processor time to spare.",
+    bad="of a core went into the busiest generator process: too much to send and time well. "
+    "Use more processes, or lower the rate.",
+)
+_HUB = _Gate(
+    name="heartbeat",
+    unit="ms",
+    good="The generator's event loop ran on time.",
+    bad="is how late the generator's event loop ran (99th percentile): replies were timed late by as much. "
+    "Use more processes or a quieter machine.",
+)
+_STEAL = _Gate(
+    name="steal",
+    unit="%",
+    good="The host left its cores to the run.",
+    bad="of the cores' time was taken by the host for others. Use a dedicated machine, or run again.",
+)
+_CLOCK = _Gate(
+    name="clocks",
+    unit="%",
+    good="Wall and monotonic clocks agree.",
+    bad="is how far wall and monotonic clocks parted: one of them was set or slewed. Run again.",
+)
