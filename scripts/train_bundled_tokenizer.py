@@ -22,14 +22,14 @@ from pathlib import Path
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 os.environ["RAYON_NUM_THREADS"] = "1"
 
-import tokenizers  # noqa: E402 - after the environment that it reads
-from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers  # noqa: E402
+import tokenizers
+from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
 HERE = Path(__file__).parent
 TEXTS = HERE / "bundled_tokenizer_texts.tsv"
 OUTPUT = HERE.parent / "models" / "bundled" / "tokenizer.json"
 
-VOCAB_SIZE = 8000
+VOCAB_SIZE = 8000  # at most; the text may not give so many
 FIRST = ("<s>", "<pad>", "</s>", "<unk>")
 MASK = "<mask>"
 BYTES = tuple(f"<0x{byte:02X}>" for byte in range(256))
@@ -108,11 +108,7 @@ def train(texts: list[str]) -> Tokenizer:
         show_progress=False,
     )
     tokenizer.train_from_iterator(texts, trainer)
-    trained = json.loads(tokenizer.to_str())["model"]["vocab"][len(FIRST) :]
-    # Four digits, and equal scores by code point: free of the last digits of a sum.
-    pieces = sorted(
-        ((token, round(score, 4)) for token, score in trained), key=lambda entry: (-entry[1], entry[0])
-    )
+    pieces = _settle(json.loads(tokenizer.to_str())["model"]["vocab"][len(FIRST) :])
     lowest = min(score for _, score in pieces)
     vocab = [
         *((token, 0.0) for token in FIRST),
@@ -126,6 +122,21 @@ def train(texts: list[str]) -> Tokenizer:
         [*(AddedToken(token, special=True) for token in FIRST), AddedToken(MASK, lstrip=True)]
     )
     return final
+
+
+def _settle(trained: list[tuple[str, float]]) -> list[tuple[str, float]]:
+    """Free scores and order of what changes from run to run.
+
+    The trainer gives letters that it had no use for the lowest score plus a ten-thousandth each,
+    in an order of its own; here they all get the lowest score. Sums are cut to four digits.
+    """
+    singles = sum(len(token) == 1 for token, _ in trained)
+    floor = min(score for token, score in trained if len(token) > 1)
+    filled = floor + 1e-4 * singles
+    settled = [
+        (token, round(floor if len(token) == 1 and score <= filled else score, 4)) for token, score in trained
+    ]
+    return sorted(settled, key=lambda entry: (-entry[1], entry[0]))
 
 
 def _dress(tokenizer: Tokenizer) -> None:
