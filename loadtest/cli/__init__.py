@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import typer
 
+from loadtest.cli.trace import trace
+
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__)
+app.command()(trace)
+
+
+@app.callback()
+def root() -> None:
+    """Replay XTREME-R request traces against a service and say what each variant costs and gets right."""
 
 
 def main() -> None:

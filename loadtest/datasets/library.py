@@ -7,6 +7,7 @@ shared out; the rest is read when asked for, one language at a time, and not kep
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from loadtest.datasets import conllu, lareqa, mewslix, squad, tagged, tatoeba, xcopa, xnli
@@ -17,9 +18,11 @@ from loadtest.datasets.tasks import TASKS, Task
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
-    from pathlib import Path
 
     from loadtest.datasets.examples import CandidateExample, Example
+
+BUNDLED = "bundled"
+"""The name of the sample that comes with the project."""
 
 _HOLDS_ALL_LANGUAGES = frozenset({Format.XNLI_UPSTREAM, Format.SQUAD_ALL, Format.MENTIONS_ALL})
 
@@ -171,6 +174,15 @@ class Library:
             UsedFile(name=self.name_of(path), sha256=sha256)
             for path, sha256 in zip(paths, hashes, strict=True)
         )
+
+
+def open_library(name: str) -> Library:
+    """Return the library in a folder, or the sample where ``name`` is ``bundled``.
+
+    Raises:
+        DataError: there is no such folder.
+    """
+    return Library(Path(__file__).parent / BUNDLED / "data" if name == BUNDLED else Path(name))
 
 
 def _read_all_languages(format_: Format, path: Path) -> tuple[Mapping[str, Sequence[Example]], str]:

@@ -62,9 +62,11 @@ class TaskSpec:
     """What the benchmark says of one task.
 
     ``languages``: of the items (queries of a retrieval task). ``candidate_languages``: of what is searched,
-    empty unless the task retrieves. ``labels``: the benchmark's names in its order, empty where answers
-    are no labels. ``max_tokens``: cap of a sequence, special tokens included (of a query where the task
-    retrieves); ``candidate_max_tokens``: of a candidate. ``layer``: of a 24-layer model, 1-based output.
+    empty unless the task retrieves. ``searches_own_language``: whether a query looks only among those of its
+    own language (Tatoeba) or among all (Mewsli-X, LAReQA). ``labels``: the benchmark's names in its order,
+    empty where answers are no labels. ``max_tokens``: cap of a sequence, special tokens included (of a query
+    where the task retrieves); ``candidate_max_tokens``: of a candidate. ``layer``: of a 24-layer model,
+    1-based output.
     """
 
     task: Task
@@ -74,9 +76,11 @@ class TaskSpec:
     languages: tuple[str, ...]
     max_tokens: int
     candidate_languages: tuple[str, ...] = ()
+    searches_own_language: bool = False
     candidate_max_tokens: int | None = None
     labels: tuple[str, ...] = ()
     stride: int | None = None
+    max_answer_tokens: int | None = None
     pooling: str | None = None
     layer: int | None = None
     normalize: bool | None = None
@@ -158,6 +162,7 @@ _SPECS = (
         languages=_codes("ar de el en es hi ro ru th tr vi zh"),
         max_tokens=384,
         stride=128,
+        max_answer_tokens=30,
         licence="CC BY-SA 4.0",
     ),
     TaskSpec(
@@ -168,6 +173,7 @@ _SPECS = (
         languages=_codes("ar de en es hi vi zh"),
         max_tokens=384,
         stride=128,
+        max_answer_tokens=30,
         licence="CC BY-SA 3.0",
     ),
     TaskSpec(
@@ -178,6 +184,7 @@ _SPECS = (
         languages=_codes("ar bn en fi id ko ru sw te"),
         max_tokens=384,
         stride=128,
+        max_answer_tokens=30,
         licence="Apache-2.0",
     ),
     TaskSpec(
@@ -187,6 +194,7 @@ _SPECS = (
         metric=Metric.RETRIEVAL_ACCURACY,
         languages=_all_but("en gu ht ms my pa qu wo yo"),
         candidate_languages=_all_but("en gu ht ms my pa qu wo yo"),
+        searches_own_language=True,
         max_tokens=512,
         candidate_max_tokens=512,
         pooling="mean",
