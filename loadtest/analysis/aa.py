@@ -1,0 +1,79 @@
+"""What the same arm against itself says: the noise floor, and what it takes to see past it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy import stats
+
+from loadtest.analysis.bootstrap import units
+from loadtest.analysis.equivalence import Comparison, Direction, Margins, Verdict, compare
+from loadtest.analysis.interval import Interval
+from loadtest.analysis.power import Risks, detectable_effect, units_for_equivalence, units_to_find
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.random import Generator
+    from numpy.typing import ArrayLike
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NoiseFloor:
+    """A/A pairs summed up; effects are log ratios.
+
+    ``false_alarm``: the comparison called equal arms different, which one in twenty will; then look for
+    what differs before believing anything else. ``sd_interval``: of the spread of one unit, by chi-square.
+    ``detectable``: the least effect that ``planned_units`` find with a power of 80 %. ``units_to_find``,
+    ``units_for_equivalence``: what it takes to find an effect of the upper margin, and to show equality.
+    """
+
+    comparison: Comparison
+    false_alarm: bool
+    sd: float
+    sd_interval: Interval
+    planned_units: int
+    detectable: float
+    units_to_find: int | None
+    units_for_equivalence: int | None
+
+
+def noise_floor(
+    groups: Sequence[ArrayLike],
+    *,
+    margins: Margins,
+    planned_units: int,
+    rng: Generator,
+    risks: Risks | None = None,
+) -> NoiseFloor:
+    """Sum up A/A log ratios, one array a restart, one value a pair.
+
+    Raises:
+        ValueError: there are fewer than two units, or ``planned_units`` is below two.
+    """
+    risks = risks or Risks()
+    found = units(groups)
+    if found.size < 2 or planned_units < 2:  # noqa: PLR2004 - a spread needs two
+        raise ValueError(f"{found.size} A/A units have no spread; run at least two, and plan at least two.")
+    comparison = compare(
+        groups, margins=margins, direction=Direction.LARGER_IS_SLOWER, rng=rng, alpha=risks.alpha
+    )
+    sd = float(found.std(ddof=1))
+    return NoiseFloor(
+        comparison=comparison,
+        false_alarm=comparison.verdict in (Verdict.FASTER, Verdict.SLOWER),
+        sd=sd,
+        sd_interval=_sd_interval(found.size, sd, 1 - risks.alpha),
+        planned_units=planned_units,
+        detectable=detectable_effect(planned_units, sd=sd, risks=risks),
+        units_to_find=units_to_find(sd=sd, effect=margins.high, risks=risks),
+        units_for_equivalence=units_for_equivalence(sd=sd, low=margins.low, high=margins.high, risks=risks),
+    )
+
+
+def _sd_interval(n: int, sd: float, level: float) -> Interval:
+    quantiles = stats.chi2.ppf([(1 + level) / 2, (1 - level) / 2], n - 1)
+    low, high = np.sqrt((n - 1) / quantiles) * sd
+    return Interval(low=float(low), high=float(high), level=level)

@@ -1,0 +1,196 @@
+"""Right answers compared on the same items: did one arm get more of them right?
+
+Items are paired: both arms answered them. Accuracy differences come with McNemar's
+exact test and an interval from the discordant items; scores that are no mean over
+items (F1 over tags) with a bootstrap over items and a test that swaps the arms item by
+item. Where items are translations of each other, they are drawn and swapped together:
+give them one cluster.
+
+Effects are differences of scores in 0..1, arm - reference.
+
+Source: McNemar (1947); Agresti and Min, "Simple improved confidence intervals for
+comparing matched proportions" (2005); Yeh, "More accurate tests for the statistical
+significance of result differences" (2000).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy import special
+from statsmodels.stats.contingency_tables import mcnemar
+
+from loadtest.analysis.bootstrap import bca_interval
+from loadtest.analysis.interval import Interval
+
+if TYPE_CHECKING:
+    from numpy.random import Generator
+    from numpy.typing import ArrayLike, NDArray
+
+NUM_RESAMPLES = 1999
+
+# From sums over items, ``[..., k]``, to scores, ``[...]``.
+Score = Callable[["NDArray[np.float64]"], "NDArray[np.float64]"]
+
+
+class QualityVerdict(StrEnum):
+    """What a comparison says of an arm's answers against the reference's."""
+
+    BETTER = "better"
+    WORSE = "worse"
+    EQUIVALENT = "equivalent"
+    INCONCLUSIVE = "inconclusive"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QualityDifference:
+    """Scores of both arms on the same ``n`` items, and their difference, arm - reference.
+
+    ``num_better``, ``num_worse``: items that only the arm, or only the reference, got right; None where
+    items are not right or wrong. ``equivalence_interval`` is the 90 % one, held against ``margin``.
+    """
+
+    n: int
+    score: float
+    reference_score: float
+    difference: float
+    interval: Interval
+    equivalence_interval: Interval
+    p_value: float
+    margin: float
+    verdict: QualityVerdict
+    num_better: int | None = None
+    num_worse: int | None = None
+
+
+def compare_accuracy(
+    correct: ArrayLike, reference_correct: ArrayLike, *, margin: float, alpha: float = 0.05
+) -> QualityDifference:
+    """Compare which of the same independent items ``[n]`` either arm got right.
+
+    Raises:
+        ValueError: there are no items, or not the same number.
+    """
+    ours, theirs = np.asarray(correct, dtype=np.bool_), np.asarray(reference_correct, dtype=np.bool_)
+    _check(ours.shape, theirs.shape)
+    n = ours.size
+    better, worse = int(np.count_nonzero(ours & ~theirs)), int(np.count_nonzero(theirs & ~ours))
+    table = [[int(np.count_nonzero(ours & theirs)), worse], [better, int(np.count_nonzero(~ours & ~theirs))]]
+    interval, equivalence = (_agresti_min(n, better, worse, level) for level in (1 - alpha, 1 - 2 * alpha))
+    difference = (better - worse) / n
+    return QualityDifference(
+        n=n,
+        score=float(ours.mean()),
+        reference_score=float(theirs.mean()),
+        difference=difference,
+        interval=interval,
+        equivalence_interval=equivalence,
+        p_value=float(mcnemar(table, exact=True).pvalue),
+        margin=margin,
+        verdict=_verdict(interval, equivalence, difference, margin),
+        num_better=better,
+        num_worse=worse,
+    )
+
+
+def compare_scores(  # noqa: PLR0913 - two arms, what they are scored by, and how finely
+    counts: ArrayLike,
+    reference_counts: ArrayLike,
+    score: Score,
+    *,
+    margin: float,
+    rng: Generator,
+    clusters: ArrayLike | None = None,
+    alpha: float = 0.05,
+) -> QualityDifference:
+    """Compare scores that come from sums over items.
+
+    ``counts`` ``[n, k]``: what each item adds (true positives, false positives, ...), for either
+    arm; ``score`` turns sums ``[..., k]`` into scores ``[...]``. ``clusters`` ``[n]``: items
+    with the same label are one unit (translations of one item).
+
+    Raises:
+        ValueError: there are no items, or not the same number.
+    """
+    ours, theirs = np.asarray(counts, dtype=np.float64), np.asarray(reference_counts, dtype=np.float64)
+    _check(ours.shape, theirs.shape)
+    n = ours.shape[0]
+    ours, theirs = (_by_cluster(array, clusters) for array in (ours, theirs))
+    totals, reference_totals = ours.sum(axis=0), theirs.sum(axis=0)
+    difference = float(score(totals) - score(reference_totals))
+    left_out = score(totals - ours) - score(reference_totals - theirs)
+    weights = rng.multinomial(len(ours), np.full(len(ours), 1 / len(ours)), size=NUM_RESAMPLES)
+    drawn = score(weights @ ours) - score(weights @ theirs)
+    interval, equivalence = (
+        bca_interval(drawn, estimate=difference, jackknife=left_out, level=level)
+        for level in (1 - alpha, 1 - 2 * alpha)
+    )
+    return QualityDifference(
+        n=n,
+        score=float(score(totals)),
+        reference_score=float(score(reference_totals)),
+        difference=difference,
+        interval=interval,
+        equivalence_interval=equivalence,
+        p_value=_swap_p(ours, theirs, score, difference, rng),
+        margin=margin,
+        verdict=_verdict(interval, equivalence, difference, margin),
+    )
+
+
+def mean_score(sums: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the mean of items whose counts are ``[value, 1]``, for ``compare_scores``."""
+    return np.asarray(sums[..., 0] / sums[..., 1], dtype=np.float64)
+
+
+def _swap_p(
+    ours: NDArray[np.float64],
+    theirs: NDArray[np.float64],
+    score: Score,
+    difference: float,
+    rng: Generator,
+) -> float:
+    """Return how often swapping the arms, unit by unit, gives a difference as large."""
+    swapped = rng.integers(2, size=(NUM_RESAMPLES, len(ours))).astype(np.float64)
+    moved = swapped @ (theirs - ours)
+    drawn = score(ours.sum(axis=0) + moved) - score(theirs.sum(axis=0) - moved)
+    beyond = int(np.count_nonzero(np.abs(drawn) >= abs(difference) - 1e-12))
+    return (1 + beyond) / (NUM_RESAMPLES + 1)
+
+
+def _by_cluster(array: NDArray[np.float64], clusters: ArrayLike | None) -> NDArray[np.float64]:
+    if clusters is None:
+        return array
+    _, which = np.unique(np.asarray(clusters), return_inverse=True)
+    summed = np.zeros((int(which.max()) + 1, array.shape[1]))
+    np.add.at(summed, which, array)
+    return summed
+
+
+def _agresti_min(n: int, better: int, worse: int, level: float) -> Interval:
+    """Return Wald's interval after half an item is added to each of the four cells."""
+    size, gain, loss = n + 2, better + 0.5, worse + 0.5
+    difference = (gain - loss) / size
+    spread = math.sqrt(gain + loss - (gain - loss) ** 2 / size) / size
+    half = float(special.ndtri((1 + level) / 2)) * spread
+    return Interval(low=max(-1.0, difference - half), high=min(1.0, difference + half), level=level)
+
+
+def _verdict(interval: Interval, equivalence: Interval, difference: float, margin: float) -> QualityVerdict:
+    if equivalence.within(-margin, margin):
+        return QualityVerdict.EQUIVALENT
+    if not interval.excludes(0.0):
+        return QualityVerdict.INCONCLUSIVE
+    return QualityVerdict.BETTER if difference > 0 else QualityVerdict.WORSE
+
+
+def _check(shape: tuple[int, ...], reference_shape: tuple[int, ...]) -> None:
+    if shape != reference_shape or not shape or shape[0] == 0:
+        raise ValueError(
+            f"Items of shape {shape} and {reference_shape} are not the same; compare what both arms answered."
+        )

@@ -1,0 +1,91 @@
+"""How much of the time, and of the difference between languages, the number of tokens explains.
+
+Languages are cut into different numbers of tokens for the same content, and a token
+costs what it costs in any language. One point is one cell (a language, or a task in a
+language): its mean tokens and mean seconds. What is left after the line is what a
+language costs beyond its tokens.
+
+The slope's interval allows cells to scatter unequally (HC3), since they hold unequally
+many requests. Source: MacKinnon and White, "Some heteroskedasticity-consistent
+covariance matrix estimators" (1985).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import statsmodels.api as sm
+
+from loadtest.analysis.interval import Interval
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import ArrayLike, NDArray
+
+MIN_CELLS = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenCell:
+    """Mean tokens and mean seconds of a cell's requests."""
+
+    name: str
+    tokens: float
+    seconds: float
+    n: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenFit:
+    """``seconds = intercept_s + slope_s * tokens``, fitted over cells.
+
+    ``r_squared``: the share of the differences between cells that tokens explain, in 0..1.
+    ``residuals_s``: by cell, what it takes beyond its tokens. ``slope_interval``: 95 %.
+    """
+
+    intercept_s: float
+    slope_s: float
+    slope_interval: Interval
+    r_squared: float
+    residuals_s: Mapping[str, float]
+    cells: tuple[TokenCell, ...]
+
+
+def cells(names: Sequence[str], tokens: ArrayLike, seconds: ArrayLike) -> tuple[TokenCell, ...]:
+    """Return each cell's means, in order of name, from requests' names, tokens and seconds ``[n]``."""
+    found, which = np.unique(np.asarray(names, dtype=np.str_), return_inverse=True)
+    n = np.bincount(which)
+    mean_tokens = np.bincount(which, np.asarray(tokens, dtype=np.float64)) / n
+    mean_seconds = np.bincount(which, np.asarray(seconds, dtype=np.float64)) / n
+    rows = zip(found.tolist(), mean_tokens.tolist(), mean_seconds.tolist(), n.tolist(), strict=True)
+    return tuple(TokenCell(name=name, tokens=t, seconds=s, n=k) for name, t, s, k in rows)
+
+
+def fit_tokens(points: Sequence[TokenCell], *, level: float = 0.95) -> TokenFit | None:
+    """Fit seconds on tokens over cells; None with fewer than three, or where all have the same tokens."""
+    tokens = np.array([cell.tokens for cell in points])
+    seconds = np.array([cell.seconds for cell in points])
+    if len(points) < MIN_CELLS or np.ptp(tokens) == 0:
+        return None
+    line = sm.OLS(seconds, sm.add_constant(tokens)).fit()
+    interval = _slope_interval(line, level)
+    intercept, slope = (float(value) for value in line.params)
+    spread = float(np.sum((seconds - seconds.mean()) ** 2))
+    residuals: NDArray[np.float64] = seconds - intercept - slope * tokens
+    return TokenFit(
+        intercept_s=intercept,
+        slope_s=slope,
+        slope_interval=interval,
+        r_squared=min(1.0, max(0.0, 1 - float(np.sum(residuals**2)) / spread)) if spread else 0.0,
+        residuals_s={cell.name: float(r) for cell, r in zip(points, residuals, strict=True)},
+        cells=tuple(points),
+    )
+
+
+def _slope_interval(line: sm.regression.linear_model.RegressionResults, level: float) -> Interval:
+    robust = line.get_robustcov_results(cov_type="HC3", use_t=True)
+    low, high = robust.conf_int(alpha=1 - level)[1]
+    return Interval(low=float(low), high=float(high), level=level)
