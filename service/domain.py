@@ -102,11 +102,21 @@ class VariantCard:
     has_pooler: bool = True
 
 
+class Phase(StrEnum):
+    """Where a backend is in its life; it only moves on."""
+
+    STARTING = "starting"
+    READY = "ready"
+    DRAINING = "draining"
+    BROKEN = "broken"
+    CLOSED = "closed"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BackendStatistics:
     """A reading of the backend: gauges now, counters since the start.
 
-    ``ready``: it takes work now. ``alive``: it does, or will without being restarted.
+    ``ready``: it takes work now. ``alive``: it need not be restarted to take work.
     """
 
     queue_requests: int
@@ -115,6 +125,7 @@ class BackendStatistics:
     num_batches: int
     ready: bool
     alive: bool = True
+    phase: Phase = Phase.READY
 
 
 class Stage(StrEnum):

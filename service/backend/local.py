@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, assert_never
 import structlog
 
 from service.backend.pending import PendingWorks, too_late
-from service.backend.phase import WHY_NOT_READY, Phase
+from service.backend.phase import WHY_NOT_READY
 from service.batching.cost import CostModel, knee
 from service.batching.decisions import Dispatch, Idle, Limits, WaitUntil
 from service.batching.scheduler import Scheduler
-from service.domain import BackendStatistics, BatchReport
+from service.domain import BackendStatistics, BatchReport, Phase
 from service.engine.contract import Failed, Run
 from service.errors import EngineError, NotReadyError
 
@@ -115,6 +115,7 @@ class LocalBackend:
             num_batches=self._num_batches,
             ready=alive and self._phase is Phase.READY,
             alive=alive,
+            phase=self._phase,
         )
 
     async def drain(self, timeout_s: float) -> bool:

@@ -1,0 +1,72 @@
+"""What surrounds every request: its id, its line in the log, and the last net under it.
+
+Rules: plain ASGI, since Starlette's own base class for middleware breaks cancellation. An
+exception that nobody expected becomes a problem like any other; its message is not logged,
+for it may quote what the client sent.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import structlog
+from starlette.datastructures import Headers, MutableHeaders
+
+from service.api.headers import REQUEST_ID, request_id
+from service.api.problems import problem_response
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+# Log lines are for people; a path of two megabytes is not.
+_MAX_PATH = 200
+_SERVER_ERROR = 500
+_GONE = 499
+
+
+class RequestContext:
+    """ASGI middleware around the whole app."""
+
+    def __init__(self, app: ASGIApp, *, clock: Callable[[], float]) -> None:
+        self._app = app
+        self._clock = clock
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        began_at = self._clock()
+        identity = request_id(Headers(scope=scope).get(REQUEST_ID))
+        scope.setdefault("state", {})["request_id"] = identity
+        status: int | None = None
+
+        async def send_with_id(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                MutableHeaders(scope=message)[REQUEST_ID] = identity
+            await send(message)
+
+        with structlog.contextvars.bound_contextvars(request_id=identity):
+            try:
+                await self._app(scope, receive, send_with_id)
+            except Exception as error:  # noqa: BLE001 - the last net: a client must hear something
+                structlog.get_logger().error("request_failed", exc_info=error)
+                if status is None:
+                    await problem_response(error, request_id=identity)(scope, receive, send_with_id)
+            finally:
+                self._log(scope, status, self._clock() - began_at)
+
+    def _log(self, scope: Scope, status: int | None, duration_s: float) -> None:
+        shown = _GONE if status is None else status
+        log = structlog.get_logger()
+        (log.warning if shown >= _SERVER_ERROR else log.info)(
+            "request",
+            method=scope["method"],
+            path=scope["path"][:_MAX_PATH],
+            status=shown,
+            duration_ms=round(duration_s * 1000.0, 3),
+        )

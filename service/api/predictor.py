@@ -1,0 +1,197 @@
+"""From inputs to answers, whatever protocol they came in: encode, submit, decode.
+
+Rules: texts are cut and answers of any size are read off the event loop; how many requests
+are in here at once is bounded, since each holds its texts in memory; a deadline holds for
+every step that can wait. No HTTP here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from itertools import chain, count
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from service.api.question import Reading, Reply
+from service.backend.pending import too_late
+from service.backend.phase import WHY_NOT_READY
+from service.domain import Pooling, Stages, Work
+from service.errors import (
+    AllInputsError,
+    InputError,
+    NotReadyError,
+    QueueFullError,
+    ShapeError,
+    UnknownVariantError,
+)
+from service.tasks.kinds import TASKS
+from service.tasks.parameters import lane_of, resolve
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from collections.abc import Sequence as Many
+    from concurrent.futures import Executor
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from service.api.question import Prediction, Question
+    from service.domain import Backend, Outcome, VariantCard
+    from service.tasks.parameters import Parameters
+    from service.tasks.task import Encoded
+    from service.tasks.tokenizer import Tokenizer
+
+T = TypeVar("T")
+
+# Numbers that are read on the loop at once, where a hop to a thread would cost as much: one
+# long text's tags, or four embeddings of XLM-R large.
+_SMALL = 4096
+
+
+class Predictor:
+    """Answers questions through a backend."""
+
+    def __init__(
+        self, *, backend: Backend, executor: Executor, clock: Callable[[], float], max_requests: int
+    ) -> None:
+        self._backend = backend
+        self._executor = executor
+        self._clock = clock
+        self._max_requests = max_requests
+        self._num_requests = 0
+        self._work_ids = count()
+        self._cards: Mapping[str, VariantCard] = MappingProxyType({})
+        self._tokenizers: Mapping[str, Tokenizer] = MappingProxyType({})
+
+    def open(self, tokenizers: Mapping[str, Tokenizer]) -> None:
+        """Take questions from now on. ``tokenizers``: by the path that a variant's card names."""
+        self._tokenizers = MappingProxyType(dict(tokenizers))
+        self._cards = MappingProxyType({card.name: card for card in self._backend.cards()})
+
+    @property
+    def is_open(self) -> bool:
+        """Whether questions are taken."""
+        return bool(self._cards) and self._backend.statistics().ready
+
+    def cards(self) -> Many[VariantCard]:
+        """Describe every variant that is served.
+
+        Raises:
+            NotReadyError: they are still loading.
+        """
+        if not self._cards:
+            raise NotReadyError(WHY_NOT_READY[self._backend.statistics().phase])
+        return tuple(self._cards.values())
+
+    def card(self, variant: str) -> VariantCard:
+        """Describe one variant.
+
+        Raises:
+            NotReadyError: they are still loading.
+            UnknownVariantError: it is not served here.
+        """
+        self.cards()
+        card = self._cards.get(variant)
+        if card is None:
+            raise UnknownVariantError(
+                "No variant of this name is served here; GET /v1/variants lists those that are."
+            )
+        return card
+
+    def serves(self, variant: str) -> bool:
+        """Whether a variant of this name is served here."""
+        return variant in self._cards
+
+    async def answer(self, question: Question, render: Callable[[Prediction], bytes]) -> Reply:
+        """Answer a question and render it; cancelling the awaiting task gives it up.
+
+        Raises:
+            ShapeError: a parameter is out of the variant's range.
+            AllInputsError: every input failed alone.
+            QueueFullError, NotReadyError, DeadlineError, EngineError: as the backend says.
+        """
+        if self._num_requests >= self._max_requests:
+            raise QueueFullError(
+                f"{self._num_requests} requests are being answered, the most at once. Send it again later."
+            )
+        self._num_requests += 1
+        try:
+            return await self._answer(question, render)
+        finally:
+            self._num_requests -= 1
+
+    async def _answer(self, question: Question, render: Callable[[Prediction], bytes]) -> Reply:
+        card = question.card
+        parameters = _resolve(question)
+        encoded = await self._encode(question, parameters)
+        work = Work(
+            work_id=next(self._work_ids),
+            lane=lane_of(card, parameters),
+            sequences=tuple(chain.from_iterable(map(_sequences, encoded))),
+            arrived_at=self._clock(),
+            deadline=question.deadline,
+        )
+        outcome = await self._backend.submit(work)
+        is_small = sum(part.size for part in outcome.logits) <= _SMALL
+        read = Reading(card=card, parameters=parameters, encoded=encoded, outcome=outcome)
+        if is_small:
+            body = render(read.prediction())
+        else:
+            body = await self._off_loop(lambda: render(read.prediction()))
+        return self._reply(question, work, encoded, outcome, body)
+
+    async def _encode(self, question: Question, parameters: Parameters) -> list[Encoded[Any] | InputError]:
+        task = TASKS[question.card.head]
+        tokenizer = self._tokenizers[question.card.tokenizer]
+        try:
+            async with asyncio.timeout(max(0.0, question.deadline - self._clock())):
+                encoded = await self._off_loop(
+                    lambda: task.encode_all(question.inputs, parameters, tokenizer)
+                )
+        except TimeoutError as error:
+            raise too_late() from error
+        failures = tuple(part for part in encoded if isinstance(part, InputError))
+        if len(failures) == len(encoded):
+            raise AllInputsError(
+                "None of the inputs can be answered; `inputs` says why for each, in order.", failures=failures
+            )
+        return encoded
+
+    async def _off_loop(self, work: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._executor, work)
+
+    def _reply(
+        self,
+        question: Question,
+        work: Work,
+        encoded: list[Encoded[Any] | InputError],
+        outcome: Outcome,
+        body: bytes,
+    ) -> Reply:
+        usages = [part.usage for part in encoded if not isinstance(part, InputError)]
+        tokenize_s = work.arrived_at - question.began_at
+        total_s = self._clock() - question.began_at
+        return Reply(
+            body=body,
+            stages=Stages(
+                tokenize_s=tokenize_s,
+                queue_s=outcome.queue_s,
+                infer_s=outcome.infer_s,
+                decode_s=max(0.0, total_s - tokenize_s - outcome.queue_s - outcome.infer_s),
+            ),
+            num_inputs=len(encoded),
+            num_failed=len(encoded) - len(usages),
+            num_tokens=sum(usage.tokens for usage in usages),
+            num_truncated=sum(usage.truncated for usage in usages),
+        )
+
+
+def _sequences(part: Encoded[Any] | InputError) -> tuple[NDArray[np.int32], ...]:
+    return () if isinstance(part, InputError) else part.sequences
+
+
+def _resolve(question: Question) -> Parameters:
+    parameters = resolve(question.card, question.overrides)
+    if parameters.pooling is Pooling.POOLER and not question.card.has_pooler:
+        raise ShapeError(f"Variant {question.card.name} has no pooler; ask for `pooling` mean or cls.")
+    return parameters
