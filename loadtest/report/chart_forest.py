@@ -132,7 +132,7 @@ def _chart(shown: Sequence[Comparison], aa: Sequence[Comparison], canvas: Canvas
     names = list(dict.fromkeys(row["name"] for row in (*rows, *aa_rows)))
     x = _ratio_axis(_reach([*rows, *aa_rows]), canvas)
     y = _name_axis(names, canvas)
-    color = {"scale": _word_scale(), "legend": None}
+    color = alt.Color("word:N", scale=_word_scale(), legend=None)
     base = alt.Chart(alt.InlineData(values=rows)).encode(y=y)
     one = (
         alt.Chart(alt.InlineData(values=[{}]))
@@ -149,14 +149,10 @@ def _chart(shown: Sequence[Comparison], aa: Sequence[Comparison], canvas: Canvas
             x="margin_low:Q", x2="margin_high:Q"
         ),
         one,
-        base.mark_rule(strokeWidth=1.5).encode(
-            x="thin_low:Q", x2="thin_high:Q", color=alt.Color("word:N", **color)
-        ),
-        base.mark_rule(strokeWidth=5).encode(
-            x="thick_low:Q", x2="thick_high:Q", color=alt.Color("word:N", **color)
-        ),
+        base.mark_rule(strokeWidth=1.5).encode(x="thin_low:Q", x2="thin_high:Q", color=color),
+        base.mark_rule(strokeWidth=5).encode(x="thick_low:Q", x2="thick_high:Q", color=color),
         base.mark_point(size=70, stroke=Paint.CARD.placeholder, strokeWidth=1.2, opacity=1).encode(
-            x=x, fill=alt.Fill("word:N", **color)
+            x=x, fill=alt.Fill("word:N", scale=_word_scale(), legend=None)
         ),
         ticks,
     )

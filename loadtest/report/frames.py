@@ -7,34 +7,51 @@ it was waited for is a lower bound). A sample is exactly one of the three.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import polars as pl
 
-STAGES = ("tokenize", "queue", "infer", "decode")
+from loadtest.analysis.split import STAGES, Split, split
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
+
 MICRO = 1e-6
-MILLI = 1e-3
+
+
+def pool(frames: Sequence[pl.DataFrame]) -> pl.DataFrame:
+    """Put the samples of runs under each other, numbered by ``row`` over all and by ``run``."""
+    numbered = [frame.with_columns(run=pl.lit(number, pl.Int32)) for number, frame in enumerate(frames)]
+    return with_durations(pl.concat(numbered)).with_row_index("row")
 
 
 def with_durations(samples: pl.DataFrame) -> pl.DataFrame:
-    """Add ``latency_s``, ``service_s``, ``lateness_s``, the split in seconds, ``answered`` and ``failed``.
-
-    ``network_s`` is service without the server's own total; ``server_other_s`` the total without its
-    stages; both are null where the answer carried no split.
-    """
-    censored = pl.col("censored")
+    """Add ``latency_s``, ``service_s``, ``lateness_s``, ``answered`` and ``failed``."""
     has_error = pl.col("error").is_not_null()
     return samples.with_columns(
         latency_s=_elapsed("intended_us", "done_us"),
         service_s=_elapsed("sent_us", "done_us"),
         lateness_s=_elapsed("intended_us", "sent_us"),
-        server_s=pl.col("total_ms") * MILLI,
-        answered=~censored & ~has_error,
-        failed=~censored & has_error,
-        **{f"{stage}_s": pl.col(f"{stage}_ms").fill_null(0.0) * MILLI for stage in STAGES},
-    ).with_columns(
-        network_s=pl.col("service_s") - pl.col("server_s"),
-        server_other_s=pl.col("server_s") - pl.sum_horizontal(f"{stage}_s" for stage in STAGES),
-        has_split=pl.col("server_s").is_not_null(),
+        answered=~pl.col("censored") & ~has_error,
+        failed=~pl.col("censored") & has_error,
     )
+
+
+def split_of(answered: pl.DataFrame) -> Split:
+    """Return the parts of answered requests, in their order."""
+    return split(
+        intended_us=answered["intended_us"].to_numpy(),
+        sent_us=answered["sent_us"].to_numpy(),
+        done_us=answered["done_us"].to_numpy(),
+        server_ms={name: _milliseconds(answered, f"{name}_ms") for name in (*STAGES, "total")},
+    )
+
+
+def _milliseconds(frame: pl.DataFrame, column: str) -> NDArray[np.float64]:
+    return frame[column].fill_null(float("nan")).to_numpy()
 
 
 def _elapsed(start: str, end: str) -> pl.Expr:

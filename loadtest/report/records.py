@@ -70,13 +70,20 @@ class Tokens(Record):
 
 
 class Quality(Record):
-    """How right the answers given under load were; ``score`` is null where nothing could be scored."""
+    """How right the answers given under load were; ``score`` is null where nothing could be scored.
+
+    A task's score is the mean over its languages and the overall one the mean over tasks, as the benchmark
+    averages; ``languages_missing`` are those of the benchmark that had no score here.
+    """
 
     metric: str
-    score: float | None
-    num_scored: Count
-    num_unscored: Count = Field(description="answered, but without a gold answer")
-    num_unanswered: Count = Field(description="gold answer there, but no answer came: counted as wrong")
+    score: Ratio | None
+    num_scored: Count = Field(description="distinct items")
+    num_without_gold: Count
+    num_unanswered: Count = Field(description="among the scored, as wrong")
+    num_malformed: Count = Field(description="answers of the wrong shape, scored as wrong")
+    parts: dict[str, float] = Field(default_factory=dict, description="what the score is made of")
+    languages_missing: tuple[str, ...] = ()
     correct_per_s: PerSecond | None = Field(
         description="right answers within the latency objective (any latency where there is none)"
     )
@@ -86,8 +93,10 @@ class Mismatch(Record):
     """Answers that differ from those of the same items given by the unloaded server."""
 
     num_compared: Count
+    num_without_reference: Count
     num_different: Count
     ratio: Ratio | None
+    largest_difference: float = Field(ge=0, description="between numbers of answers that decide the same")
 
 
 class Goodput(Record):
@@ -171,6 +180,7 @@ class ArmSummary(Record):
     overall: Group
     by_task: dict[str, Group]
     by_language: dict[str, Group]
+    by_task_language: dict[str, dict[str, Group]]
     bands: tuple[Band, ...]
 
 

@@ -1,0 +1,170 @@
+"""One look at the samples of one or more runs: scored, compared, measured by group, judged.
+
+Rules: what the page draws and what the summary says come from the same look; nothing is computed twice.
+Several runs may be of several arms; an arm's runs are pooled, never averaged.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from loadtest.analysis.attainment import Evidence, attain
+from loadtest.analysis.objectives import ObjectiveError, latency_limit_s, parse_objectives
+from loadtest.report.answers import read_answers, read_searched
+from loadtest.report.frames import MICRO, pool
+from loadtest.report.grouping import Grouping, Verdicts
+from loadtest.report.measure import Window
+from loadtest.report.mismatch import compare_cells, unloaded_answers
+from loadtest.report.quality import Key, Scored, score_arm, score_lookup
+from loadtest.report.records import ObjectiveVerdict
+from loadtest.report.run_files import OPEN, ReportError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from loadtest.analysis.objectives import Objective
+    from loadtest.analysis.scoring import Answer, Score
+    from loadtest.report.quality import Cell
+    from loadtest.report.run_files import RunFiles
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Examined:
+    """The pooled samples (with durations and ``correct``), their groups, and the objectives' verdicts."""
+
+    frame: pl.DataFrame
+    grouping: Grouping
+    window: Window
+    objectives: tuple[ObjectiveVerdict, ...]
+
+
+def examine(
+    runs: Sequence[RunFiles],
+    references: Sequence[RunFiles] = (),
+    told: Callable[[str, int, int], None] = lambda *_: None,
+) -> Examined:
+    """Score, compare and measure ``runs``.
+
+    ``references``: runs against an unloaded server, one an arm, that answers are compared with. ``told``
+    hears (what is being done, how much is done, of how much).
+
+    Raises:
+        ReportError: an objective that a run names cannot be read.
+    """
+    objectives = _objectives(runs)
+    frame = pool([run.samples for run in runs])
+    scored, answers = _score(runs, frame, told)
+    unloaded, unloaded_scores = _unloaded(references, told)
+    frame = _with_correct(frame, scored)
+    verdicts = {
+        arm: Verdicts(
+            scores=found.cells,
+            agreements=(
+                compare_cells(frame.filter(pl.col("arm") == arm), answers, unloaded[arm])
+                if arm in unloaded
+                else {}
+            ),
+        )
+        for arm, found in scored.items()
+    }
+    grouping = Grouping(
+        frame=frame,
+        window_of=lambda rows: window_of(rows, runs),
+        verdicts=verdicts,
+        objective_s=latency_limit_s(objectives),
+    )
+    window = window_of(frame, runs)
+    evidence = Evidence(
+        samples=frame,
+        makespan_s=window.makespan_s,
+        scores=score_lookup({arm: found.cells for arm, found in scored.items()}),
+        unloaded_scores=score_lookup(unloaded_scores) if unloaded_scores else None,
+    )
+    return Examined(
+        frame=frame,
+        grouping=grouping,
+        window=window,
+        objectives=tuple(ObjectiveVerdict(**asdict(one)) for one in attain(objectives, evidence)),
+    )
+
+
+def window_of(frame: pl.DataFrame, runs: Sequence[RunFiles]) -> Window:
+    """Add up the spans of the runs that ``frame`` holds rows of."""
+    spans = frame.group_by("run").agg(span=pl.col("done_us").max() - pl.col("intended_us").min())
+    held = [runs[number] for number in spans["run"]]
+    durations = [run.header.duration_s for run in held if run.header is not None and run.mode == OPEN]
+    return Window(
+        makespan_s=int(spans["span"].sum()) * MICRO,
+        duration_s=sum(durations) if durations and len(durations) == len(held) else None,
+    )
+
+
+def _objectives(runs: Sequence[RunFiles]) -> tuple[Objective, ...]:
+    texts = dict.fromkeys(text for run in runs for text in run.info.objectives)
+    try:
+        return tuple(one for text in texts for one in parse_objectives(text))
+    except ObjectiveError as error:
+        raise ReportError(f"{runs[0].folder}: {error}") from error
+
+
+def _score(
+    runs: Sequence[RunFiles], frame: pl.DataFrame, told: Callable[[str, int, int], None]
+) -> tuple[dict[str, Scored], dict[int, Answer]]:
+    """Read every run's answers and score each arm's, with the gold of the traces that its runs replayed."""
+    answers: dict[int, Answer] = {}
+    for number, run in enumerate(runs):
+        told("Reading answers", number, len(runs))
+        answers.update(read_answers(run.folder, frame.filter(pl.col("run") == number)))
+    scored = {}
+    for arm in frame["arm"].unique(maintain_order=True):
+        rows = frame.filter(pl.col("arm") == arm)
+        key = _key([runs[number] for number in rows["run"].unique(maintain_order=True)], rows)
+        if key.gold:
+            scored[str(arm)] = score_arm(
+                rows, answers, key, lambda done, total: told("Scoring answers", done, total)
+            )
+        else:
+            scored[str(arm)] = Scored(cells={}, correct=frozenset())
+    return scored, answers
+
+
+def _key(runs: Sequence[RunFiles], rows: pl.DataFrame) -> Key:
+    gold = {item: answer for run in runs for item, answer in run.gold.items()}
+    return Key(
+        gold=gold,
+        labels={task: labels for run in runs for task, labels in run.info.labels.items()},
+        candidates=read_searched(runs[0].folder, rows["task"].unique()),
+    )
+
+
+def _unloaded(
+    references: Sequence[RunFiles], told: Callable[[str, int, int], None]
+) -> tuple[dict[str, dict[str, Answer]], dict[str, Mapping[Cell, Score]]]:
+    """Return each arm's unloaded answers by item, and their scores."""
+    if not references:
+        return {}, {}
+    frame = pool([run.samples for run in references])
+    scored, answers = _score(references, frame, told)
+    by_arm = {arm: unloaded_answers(frame.filter(pl.col("arm") == arm), answers) for arm in scored}
+    return by_arm, {arm: found.cells for arm, found in scored.items()}
+
+
+def _with_correct(frame: pl.DataFrame, scored: Mapping[str, Scored]) -> pl.DataFrame:
+    """Add ``correct``: whether a request's answer was right; null where no cell of its kind was scored."""
+    cells = {(arm, *cell) for arm, found in scored.items() for cell in found.cells}
+    right = {row for found in scored.values() for row in found.correct}
+    known = pl.DataFrame(
+        list(cells), schema={"arm": pl.String, "task": pl.String, "language": pl.String}, orient="row"
+    ).with_columns(is_scored=pl.lit(value=True))
+    marked = pl.DataFrame({"row": pl.Series(sorted(right), dtype=frame.schema["row"])}).with_columns(
+        is_right=pl.lit(value=True)
+    )
+    return (
+        frame.join(known, on=["arm", "task", "language"], how="left", maintain_order="left")
+        .join(marked, on="row", how="left", maintain_order="left")
+        .with_columns(correct=pl.when("is_scored").then(pl.col("is_right").fill_null(value=False)))
+        .drop("is_scored", "is_right")
+    )

@@ -1,0 +1,144 @@
+"""The files of a run, read for the report: samples, what the run says of itself, its trace and its gold.
+
+Rules: nothing here is computed; what a file lacks is None or empty and the report says so; a file that
+cannot be read is an error with its path. A run's record may hold more than the report knows of: it is kept
+as it is and shown under provenance.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
+
+from loadtest.trace.items import TraceError, read_gold
+from loadtest.trace.samples import SamplesError, read_samples
+from loadtest.trace.schedule import GOLD_FILE, SCHEDULE_FILE, read_schedule
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    import polars as pl
+
+    from loadtest.trace.items import GoldAnswer
+    from loadtest.trace.schedule import Header
+
+RUN_FILE = "run.json"
+OPEN = "open"
+NOT_OPEN = ("closed", "offline")
+
+
+class ReportError(Exception):
+    """A report cannot be made; the sentence says which file and what to do."""
+
+
+class VariantInfo(BaseModel):
+    """A variant as the target described it before the run."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    name: str
+    revision: str | None = None
+    synthetic: bool = False
+    dtype: str | None = None
+
+
+class Gauges(BaseModel):
+    """What only the generator could measure; None where it could not."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    num_scheduled: int | None = None
+    num_workers: int = 1
+    num_workers_lost: int = 0
+    generator_cpu_ratio: float | None = None
+    steal_ratio: float | None = None
+    hub_delay_p99_s: float | None = None
+    clock_drift_ratio: float | None = None
+    changed_weights: tuple[str, ...] | None = None
+
+
+class RunInfo(BaseModel):
+    """`run.json`, as far as the report reads it; the rest is kept."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    arm: str | None = None
+    command: str | None = None
+    target: str | None = None
+    trace: str | None = None
+    objectives: tuple[str, ...] = ()
+    labels: Annotated[dict[str, dict[str, str]], Field(default_factory=dict)]
+    environment: Annotated[dict[str, JsonValue], Field(default_factory=dict)]
+    gauges: Gauges = Gauges()
+    variants: tuple[VariantInfo, ...] = ()
+    deviations: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunFiles:
+    """One run as it lies on disk. ``header`` and ``gold`` are None and empty where the trace is gone."""
+
+    folder: Path
+    samples: pl.DataFrame
+    info: RunInfo
+    header: Header | None
+    gold: Mapping[str, GoldAnswer]
+    problems: tuple[str, ...]
+
+    @property
+    def mode(self) -> str:
+        """``open``, ``closed`` or ``offline``; a run whose trace is gone is taken to be open, as most are."""
+        law = self.header.law.partition(":")[0] if self.header else OPEN
+        return law if law in NOT_OPEN else OPEN
+
+
+def read_run(run_dir: Path) -> RunFiles:
+    """Read a run's folder and the trace that it names.
+
+    Raises:
+        ReportError: the samples or the run's record are missing or damaged.
+    """
+    try:
+        samples = read_samples(run_dir)
+    except SamplesError as error:
+        raise ReportError(str(error)) from error
+    info = _read_info(run_dir / RUN_FILE)
+    header, gold, problems = _read_trace(run_dir, info)
+    return RunFiles(
+        folder=run_dir, samples=samples, info=info, header=header, gold=gold, problems=tuple(problems)
+    )
+
+
+def _read_info(path: Path) -> RunInfo:
+    try:
+        return RunInfo.model_validate(json.loads(path.read_text(encoding="utf-8")))
+    except OSError as error:
+        raise ReportError(
+            f"{path} cannot be read ({error.strerror}). Is this the folder of a run?"
+        ) from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise ReportError(f"{path} is no record of a run: {where}: {first['msg']}.") from error
+    except ValueError as error:
+        raise ReportError(f"{path} is no JSON ({error}). Run the measurement again.") from error
+
+
+def _read_trace(run_dir: Path, info: RunInfo) -> tuple[Header | None, Mapping[str, GoldAnswer], list[str]]:
+    """Read header and gold; a trace that is gone costs the scores, not the report."""
+    if info.trace is None:
+        return None, {}, ["The run names no trace: its answers could not be scored."]
+    folder = (run_dir / info.trace).resolve()
+    problems: list[str] = []
+    header: Header | None = None
+    gold: Mapping[str, Any] = {}
+    try:
+        header, _ = read_schedule(folder / SCHEDULE_FILE)
+        gold = read_gold(folder / GOLD_FILE)
+    except TraceError as error:
+        problems.append(f"The run's trace could not be read, so answers were not scored: {error}")
+    return header, gold, problems
