@@ -1,0 +1,1 @@
+"""What is served: encoders, heads, tokenizers and the checkpoints that they come from."""

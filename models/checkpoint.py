@@ -8,16 +8,16 @@ file.
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
-from transformers import XLMRobertaConfig
 
+from models.config import SYNTHETIC_KEY, ConfigError, labels_of, padding_idx, read_config, understand
 from models.encoder import Encoder
-from models.heads import EmbedHead, Head, head_for
-from models.hub import HubError, checkpoint_folder
+from models.heads import Head, head_for
+from models.hub import HubError, checkpoint_folder, tokenizer_file
+from models.model import CheckpointError, Model
 from models.names import bare_name, encoder_name, head_name, is_leftover, is_weight
 from models.variant import HeadKind, Pooling
 from models.weights import WeightsError, digest_checkpoint, digest_tensors, read_weights
@@ -27,101 +27,27 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from torch import Tensor
+    from transformers import XLMRobertaConfig
 
-    from models.tokenizer import Tokenizer
     from models.variant import Variant
 
-# The key of config.json that says: random weights, the answers mean nothing.
-SYNTHETIC_KEY = "xlmr_synthetic"
-
-
-class CheckpointError(Exception):
-    """A checkpoint cannot be served as asked; ``str(error)`` is one line for a user's eyes."""
+__all__ = ["CheckpointError", "Model", "load_model"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Model:
-    """An encoder and a head with their weights, on a device, ready to run.
+class _Stored:
+    """What a checkpoint's directory holds.
 
-    ``labels``: in order of the logits; empty for choose, span and embed. ``digest``: of the
-    stored weights, whatever the head and dtype. ``revision``: the hub's commit, or the start of the
-    digest. ``max_positions``: the longest sequence in tokens, special tokens included.
-    ``tensors``: every weight by name; ``tensor_digests``: of each as it was stored, under the
-    same name; equal digests and dtypes mean equal weights. ``tokenizer_file``: None where the
-    checkpoint has none of its own.
+    ``weights``, ``digests``: by bare stored name; ``digests`` leaves out what is not a weight.
     """
 
-    encoder: Encoder
-    head: Head
-    kind: HeadKind
-    labels: tuple[str, ...]
-    digest: str
-    revision: str
+    folder: Path
+    config: XLMRobertaConfig
     synthetic: bool
-    device: torch.device
-    dtype: torch.dtype
-    num_layers: int
-    hidden_size: int
-    vocab_size: int
-    padding_idx: int
-    max_positions: int
     tokenizer_file: Path | None
-    tensors: Mapping[str, Tensor]
-    tensor_digests: Mapping[str, str]
-
-    @property
-    def has_pooler(self) -> bool:
-        """Whether pooling "pooler" can be asked for."""
-        return isinstance(self.head, EmbedHead) and self.head.pooler is not None
-
-    @torch.inference_mode()
-    def forward(
-        self,
-        input_ids: Tensor,
-        position_ids: Tensor,
-        cu_seqlens: Tensor,
-        max_seqlen: int,
-        *,
-        layer: int | None = None,
-        pooling: Pooling | str | None = None,
-    ) -> Tensor:
-        """Run packed sequences through encoder and head.
-
-        ``input_ids``, ``position_ids``: int ``[T]``; positions count from ``padding_idx + 1`` in each
-        sequence. ``cu_seqlens``: int ``[B+1]``. All on the model's device. ``layer``: the layer
-        whose output the head reads, None for the last. ``pooling``: of embed, mean by default.
-
-        Returns float32: classify ``[B, C]``, choose ``[B, 1]``, tag ``[T, C]``, span ``[T, 2]``, embed
-        ``[B, H]``, not normalised.
-
-        Raises:
-            ValueError: there is no such layer, or the pooler is asked for and absent.
-        """
-        if layer is not None and not 0 <= layer <= self.num_layers:
-            raise ValueError(f"There is no layer {layer}; this checkpoint has {self.num_layers}.")
-        hidden = self.encoder(input_ids, position_ids, cu_seqlens, max_seqlen, layer)
-        if isinstance(self.head, EmbedHead):
-            output: Tensor = self.head(hidden, cu_seqlens, Pooling(pooling or Pooling.MEAN))
-        else:
-            output = self.head(hidden, cu_seqlens)
-        return output.float()
-
-    def check_tokenizer(self, tokenizer: Tokenizer) -> None:
-        """Refuse a tokenizer whose ids this checkpoint does not know.
-
-        Raises:
-            CheckpointError: the vocabulary is too large, or ``<pad>`` is another id.
-        """
-        if tokenizer.vocab_size > self.vocab_size:
-            raise CheckpointError(
-                f"the tokenizer {tokenizer.source} has {tokenizer.vocab_size} ids, the checkpoint's vocabulary "
-                f"only {self.vocab_size}: they do not belong together."
-            )
-        if tokenizer.pad_id != self.padding_idx:
-            raise CheckpointError(
-                f"the tokenizer {tokenizer.source} has <pad> as id {tokenizer.pad_id}, the checkpoint as "
-                f"{self.padding_idx}: they do not belong together."
-            )
+    weights: Mapping[str, Tensor]
+    digests: Mapping[str, str]
+    digest: str
 
 
 def load_model(
@@ -136,106 +62,81 @@ def load_model(
             head, or the variant asks for what it does not have.
     """
     try:
-        folder = checkpoint_folder(variant)
-        stored = read_weights(folder, allow_bin=variant.allow_bin)
-    except (HubError, WeightsError) as error:
+        stored = _read(variant)
+    except (ConfigError, HubError, WeightsError) as error:
         raise CheckpointError(str(error)) from error
-    where = f"variant {variant.name!r}: the checkpoint {folder}"
-    raw = read_config(folder)
-    config = _understand(raw, folder)
-    weights = {bare_name(name): tensor for name, tensor in stored.items()}
-    digests = digest_tensors({name: tensor for name, tensor in weights.items() if is_weight(name)})
-    digest = digest_checkpoint(digests)
-    if variant.sha256 is not None and variant.sha256 != digest:
-        raise CheckpointError(
-            f"{where} has the digest {digest}, the catalogue says {variant.sha256}; "
-            "it is another checkpoint, or it has changed."
-        )
-    labels = _labels(variant, config, weights, where)
-    kind = variant.head
+    where = f"variant {variant.name!r}: the checkpoint {stored.folder}"
+    _check_digest(variant, stored, where)
+    labels = _labels(variant, stored, where)
+    config = stored.config
     with torch.device("meta"):  # shapes only; the weights come from the file
         encoder = Encoder(config)
-        head = head_for(kind, config, len(labels), has_pooler="pooler.dense.weight" in weights)
-    target = torch.device(device)
-    kept = dtype or getattr(torch, variant.dtype or "float32")
-    places = {f"encoder.{name}": encoder_name(name) for name in encoder.state_dict()}
-    places |= {f"head.{name}": head_name(kind, name) for name in head.state_dict()}
-    _check_weights(kind, weights, _shapes(encoder, head), places, where)
-    tensors = {ours: weights[bare].to(target, kept) for ours, bare in places.items()}
+        head = head_for(variant.head, config, len(labels), has_pooler="pooler.dense.weight" in stored.weights)
+    places = _places(variant.head, encoder, head)
+    _check_weights(variant.head, stored.weights, places, where)
+    target, kept = torch.device(device), dtype or getattr(torch, variant.dtype or "float32")
+    tensors = {ours: stored.weights[place.stored].to(target, kept) for ours, place in places.items()}
     _assign(encoder, "encoder.", tensors)
     _assign(head, "head.", tensors)
     model = Model(
         encoder=encoder,
         head=head,
-        kind=kind,
+        kind=variant.head,
         labels=labels,
-        digest=digest,
-        revision=_revision(variant, folder, digest),
-        synthetic=SYNTHETIC_KEY in raw,
+        digest=stored.digest,
+        # The hub's cache names a snapshot's directory after its commit.
+        revision=stored.digest[:12] if variant.is_local else stored.folder.name,
+        synthetic=stored.synthetic,
         device=target,
         dtype=kept,
         num_layers=config.num_hidden_layers,
         hidden_size=config.hidden_size,
         vocab_size=config.vocab_size,
-        padding_idx=_padding_idx(config),
-        max_positions=config.max_position_embeddings - _padding_idx(config) - 1,
-        tokenizer_file=folder / "tokenizer.json" if (folder / "tokenizer.json").is_file() else None,
+        padding_idx=padding_idx(config),
+        max_positions=config.max_position_embeddings - padding_idx(config) - 1,
+        tokenizer_file=stored.tokenizer_file,
         tensors=tensors,
-        tensor_digests={ours: digests[bare] for ours, bare in places.items()},
+        tensor_digests={ours: stored.digests[place.stored] for ours, place in places.items()},
     )
     _check_wishes(variant, model, where)
     return model
 
 
-def read_config(folder: Path) -> dict[str, Any]:
-    """Read ``config.json`` as it stands.
+def _read(variant: Variant) -> _Stored:
+    folder = checkpoint_folder(variant)
+    raw = read_config(folder)
+    config = understand(raw, folder)
+    weights = {
+        bare_name(name): tensor for name, tensor in read_weights(folder, allow_bin=variant.allow_bin).items()
+    }
+    digests = digest_tensors({name: tensor for name, tensor in weights.items() if is_weight(name)})
+    return _Stored(
+        folder=folder,
+        config=config,
+        synthetic=SYNTHETIC_KEY in raw,
+        tokenizer_file=tokenizer_file(variant, folder),
+        weights=weights,
+        digests=digests,
+        digest=digest_checkpoint(digests),
+    )
 
-    Raises:
-        CheckpointError: it is not there, or not a JSON object.
-    """
-    try:
-        raw = json.loads((folder / "config.json").read_bytes())
-    except OSError as error:
-        raise CheckpointError(f"the checkpoint {folder} has no config.json that can be read.") from error
-    except ValueError as error:
-        raise CheckpointError(f"{folder / 'config.json'} is not JSON.") from error
-    if not isinstance(raw, dict):
-        raise CheckpointError(f"{folder / 'config.json'} is not a JSON object.")
-    return raw
 
-
-def _understand(raw: dict[str, Any], folder: Path) -> XLMRobertaConfig:
-    """Check that a configuration is XLM-R's; keys that it does not know are passed over."""
-    file = folder / "config.json"
-    if raw.get("model_type") != "xlm-roberta":
+def _check_digest(variant: Variant, stored: _Stored, where: str) -> None:
+    if variant.sha256 is not None and variant.sha256 != stored.digest:
         raise CheckpointError(
-            f"{file}: model_type is {raw.get('model_type')!r}; only 'xlm-roberta' is served here."
+            f"{where} has the digest {stored.digest}, the catalogue says {variant.sha256}; "
+            "it is another checkpoint, or it has changed."
         )
-    try:
-        config: XLMRobertaConfig = XLMRobertaConfig.from_dict(raw)
-    except Exception as error:  # the library validates with several families of errors
-        reason = " ".join(str(error).split())
-        raise CheckpointError(f"{file} is not a configuration of XLM-R: {reason}") from error
-    wanted = {"hidden_act": "gelu", "position_embedding_type": "absolute", "is_decoder": False}
-    for key, value in wanted.items():
-        if getattr(config, key, value) != value:
-            raise CheckpointError(f"{file}: {key} is {getattr(config, key)!r}; XLM-R has {value!r}.")
-    return config
 
 
-def _padding_idx(config: XLMRobertaConfig) -> int:
-    return 1 if config.pad_token_id is None else config.pad_token_id
-
-
-def _labels(
-    variant: Variant, config: XLMRobertaConfig, weights: Mapping[str, Tensor], where: str
-) -> tuple[str, ...]:
+def _labels(variant: Variant, stored: _Stored, where: str) -> tuple[str, ...]:
     """Return the labels in order of the classifier's rows, the catalogue's before the checkpoint's."""
     if variant.head not in (HeadKind.CLASSIFY, HeadKind.TAG):
+        if variant.labels:
+            raise CheckpointError(f"{where}: head {variant.head.value!r} has no labels; leave them out.")
         return ()
-    id2label = config.id2label or {}
-    labels = variant.labels or tuple(str(id2label[index]) for index in sorted(id2label))
-    rows = weights.get(head_name(variant.head, "output.weight"))
+    labels = variant.labels or labels_of(stored.config)
+    rows = stored.weights.get(head_name(variant.head, "output.weight"))
     if rows is not None and len(rows) != len(labels):
         raise CheckpointError(
             f"{where} tells {len(rows)} classes apart, but there are {len(labels)} labels "
@@ -244,31 +145,43 @@ def _labels(
     return labels
 
 
-def _shapes(encoder: Encoder, head: Head) -> dict[str, tuple[int, ...]]:
-    shapes = {f"encoder.{name}": tuple(tensor.shape) for name, tensor in encoder.state_dict().items()}
-    return shapes | {f"head.{name}": tuple(tensor.shape) for name, tensor in head.state_dict().items()}
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Place:
+    """Where one weight of the model comes from, and the shape that it must have."""
+
+    stored: str
+    shape: torch.Size
+
+
+def _places(kind: HeadKind, encoder: Encoder, head: Head) -> dict[str, _Place]:
+    places = {
+        f"encoder.{name}": _Place(stored=encoder_name(name), shape=tensor.shape)
+        for name, tensor in encoder.state_dict().items()
+    }
+    return places | {
+        f"head.{name}": _Place(stored=head_name(kind, name), shape=tensor.shape)
+        for name, tensor in head.state_dict().items()
+    }
 
 
 def _check_weights(
-    kind: HeadKind,
-    weights: Mapping[str, Tensor],
-    shapes: Mapping[str, tuple[int, ...]],
-    places: Mapping[str, str],
-    where: str,
+    kind: HeadKind, weights: Mapping[str, Tensor], places: Mapping[str, _Place], where: str
 ) -> None:
     """Refuse a checkpoint whose weights are not exactly those that the model has places for."""
-    missing = [bare for bare in places.values() if bare not in weights]
-    known = set(places.values())
-    strange = [bare for bare in weights if bare not in known and not is_leftover(kind, bare)]
+    known = {place.stored for place in places.values()}
+    missing = [name for name in known if name not in weights]
+    strange = [name for name in weights if name not in known and not is_leftover(kind, name)]
     if missing or strange:
         faults = [f"lacks {_some(missing)}"] * bool(missing) + [f"holds {_some(strange)} besides"] * bool(
             strange
         )
         raise CheckpointError(f"{where} does not fit head {kind.value!r}: it {' and '.join(faults)}.")
-    for ours, bare in places.items():
-        if tuple(weights[bare].shape) != shapes[ours]:
+    for place in places.values():
+        shape = weights[place.stored].shape
+        if shape != place.shape:
             raise CheckpointError(
-                f"{where}: {bare} has the shape {tuple(weights[bare].shape)}, config.json asks for {shapes[ours]}."
+                f"{where}: {place.stored} has the shape {tuple(shape)}, "
+                f"config.json asks for {tuple(place.shape)}."
             )
 
 
@@ -284,11 +197,6 @@ def _assign(module: torch.nn.Module, prefix: str, tensors: Mapping[str, Tensor])
     module.eval()
 
 
-def _revision(variant: Variant, folder: Path, digest: str) -> str:
-    # The hub's cache names a snapshot's directory after its commit.
-    return digest[:12] if variant.is_local else folder.name
-
-
 def _check_wishes(variant: Variant, model: Model, where: str) -> None:
     """Refuse at the start what would otherwise fail at every request."""
     if variant.layer is not None and variant.layer > model.num_layers:
@@ -299,5 +207,6 @@ def _check_wishes(variant: Variant, model: Model, where: str) -> None:
         raise CheckpointError(f"{where} has no pooler; ask for pooling mean or cls.")
     if variant.max_tokens is not None and variant.max_tokens > model.max_positions:
         raise CheckpointError(
-            f"{where} has positions for {model.max_positions} tokens; the catalogue asks for {variant.max_tokens}."
+            f"{where} has positions for {model.max_positions} tokens; "
+            f"the catalogue asks for {variant.max_tokens}."
         )

@@ -10,6 +10,7 @@ Axes: T tokens, B sequences, H hidden, D a head's width.
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import torch
@@ -51,7 +52,7 @@ def _equal_lengths(cu_seqlens: Tensor) -> list[tuple[slice | Tensor, int]]:
     """
     bounds: list[int] = cu_seqlens.tolist()
     starts: dict[int, list[int]] = {}
-    for start, end in zip(bounds, bounds[1:], strict=False):
+    for start, end in pairwise(bounds):
         starts.setdefault(end - start, []).append(start)
     groups: list[tuple[slice | Tensor, int]] = []
     for length, firsts in starts.items():
@@ -65,7 +66,7 @@ def _equal_lengths(cu_seqlens: Tensor) -> list[tuple[slice | Tensor, int]]:
 
 def _batched(states: Tensor, num_sequences: int) -> Tensor:
     """View ``[n*L, heads, D]`` as ``[n, heads, L, D]``."""
-    return states.unflatten(0, (num_sequences, -1)).transpose(1, 2)
+    return states.view(num_sequences, -1, *states.shape[1:]).transpose(1, 2)
 
 
 class _Embeddings(nn.Module):
@@ -99,8 +100,8 @@ class _Layer(nn.Module):
         self.norm = nn.LayerNorm(hidden, eps=config.layer_norm_eps)
 
     def forward(self, hidden: Tensor, attend: Attend) -> Tensor:
-        shape = (self.num_heads, -1)
-        query, key, value = (part(hidden).unflatten(-1, shape) for part in (self.query, self.key, self.value))
+        shape = (len(hidden), self.num_heads, -1)
+        query, key, value = (part(hidden).view(shape) for part in (self.query, self.key, self.value))
         hidden = self.mix_norm(self.mix(attend(query, key, value).flatten(1)) + hidden)
         # The exact GELU with erf; XLM-R was trained with it and tanh's drifts.
         inner = functional.gelu(self.widen(hidden))

@@ -39,6 +39,7 @@ class Pooler(nn.Module):
         self.dense = nn.Linear(config.hidden_size, config.hidden_size)
 
     def forward(self, hidden: Tensor, cu_seqlens: Tensor) -> Tensor:
+        """Return ``[B, H]``."""
         return torch.tanh(self.dense(first_tokens(hidden, cu_seqlens)))
 
 
@@ -51,6 +52,7 @@ class ClassifyHead(nn.Module):
         self.output = nn.Linear(config.hidden_size, num_labels)
 
     def forward(self, hidden: Tensor, cu_seqlens: Tensor) -> Tensor:
+        """Return logits, ``[B, C]``."""
         logits: Tensor = self.output(torch.tanh(self.dense(first_tokens(hidden, cu_seqlens))))
         return logits
 
@@ -64,6 +66,7 @@ class ChooseHead(nn.Module):
         self.output = nn.Linear(config.hidden_size, 1)
 
     def forward(self, hidden: Tensor, cu_seqlens: Tensor) -> Tensor:
+        """Return logits, ``[B, 1]``."""
         logits: Tensor = self.output(self.pooler(hidden, cu_seqlens))
         return logits
 
@@ -76,6 +79,7 @@ class TokenHead(nn.Module):
         self.output = nn.Linear(config.hidden_size, num_labels)
 
     def forward(self, hidden: Tensor, cu_seqlens: Tensor) -> Tensor:
+        """Return logits, ``[T, C]``."""
         del cu_seqlens  # every token speaks for itself
         logits: Tensor = self.output(hidden)
         return logits
@@ -89,6 +93,11 @@ class EmbedHead(nn.Module):
         self.pooler = Pooler(config) if has_pooler else None
 
     def forward(self, hidden: Tensor, cu_seqlens: Tensor, pooling: Pooling = Pooling.MEAN) -> Tensor:
+        """Return one vector a sequence, ``[B, H]``.
+
+        Raises:
+            ValueError: the pooler is asked for and the checkpoint has none.
+        """
         match pooling:
             case Pooling.MEAN:
                 return mean_tokens(hidden, cu_seqlens)

@@ -15,7 +15,8 @@ from huggingface_hub.errors import LocalEntryNotFoundError, RepositoryNotFoundEr
 if TYPE_CHECKING:
     from models.variant import Variant
 
-_FILES = ("config.json", "tokenizer.json", "model*.safetensors", "model.safetensors.index.json")
+_TOKENIZER = "tokenizer.json"
+_FILES = ("config.json", _TOKENIZER, "model*.safetensors", "model.safetensors.index.json")
 _BIN_FILES = ("pytorch_model*.bin", "pytorch_model.bin.index.json")
 
 
@@ -36,29 +37,52 @@ def checkpoint_folder(variant: Variant) -> Path:
         )
     if variant.is_local:
         return Path(variant.checkpoint)
-    folder = _fetch(variant, _FILES)
+    where = f"variant {variant.name!r}: the checkpoint"
+    folder = _fetch(variant.checkpoint, variant.revision, _FILES, where)
     if variant.allow_bin and not any(folder.glob("model*.safetensors")):
-        folder = _fetch(variant, (*_FILES, *_BIN_FILES))
+        folder = _fetch(variant.checkpoint, variant.revision, (*_FILES, *_BIN_FILES), where)
     return folder
 
 
-def _fetch(variant: Variant, patterns: tuple[str, ...]) -> Path:
-    repository, revision = variant.checkpoint, variant.revision
-    named = f"{repository}, revision {revision}," if revision else repository
-    where = f"variant {variant.name!r}: the checkpoint {named}"
+def tokenizer_file(variant: Variant, folder: Path) -> Path | None:
+    """Return a variant's tokenizer.json, or None where neither it nor its checkpoint has one.
+
+    ``folder``: of the checkpoint. Many published checkpoints hold only a SentencePiece model;
+    the catalogue can then name a repository that has XLM-R's tokenizer.json.
+
+    Raises:
+        HubError: the repository that the catalogue names has none, or cannot be reached.
+    """
+    if variant.tokenizer is None:
+        file = folder / _TOKENIZER
+        return file if file.is_file() else None
+    if Path(variant.tokenizer).is_absolute():
+        return Path(variant.tokenizer)
+    where = f"variant {variant.name!r}: the tokenizer"
+    file = _fetch(variant.tokenizer, None, (_TOKENIZER,), where) / _TOKENIZER
+    if not file.is_file():
+        raise HubError(
+            f"{where} {variant.tokenizer} has no {_TOKENIZER}; name another repository, or a file."
+        )
+    return file
+
+
+def _fetch(repository: str, revision: str | None, patterns: tuple[str, ...], where: str) -> Path:
+    """Bring the files of a repository that match into the hub's cache; return their directory."""
+    named = f"{where} {repository}" + (f", revision {revision}," if revision else "")
     try:
         return Path(snapshot_download(repository, revision=revision, allow_patterns=list(patterns)))
     except RevisionNotFoundError as error:
-        raise HubError(f"{where} is not on the hub: there is no such revision.") from error
+        raise HubError(f"{named} is not on the hub: there is no such revision.") from error
     except RepositoryNotFoundError as error:
         raise HubError(
-            f"{where} is neither a directory beside the catalogue nor a repository that the hub shows you; "
+            f"{named} is neither beside the catalogue nor a repository that the hub shows you; "
             "check the spelling, or log in to the hub if it is private."
         ) from error
     except LocalEntryNotFoundError as error:
         raise HubError(
-            f"{where} is not a directory beside the catalogue, not in the hub's cache, and the hub cannot be "
+            f"{named} is neither beside the catalogue nor in the hub's cache, and the hub cannot be "
             "reached from here; fetch it where it can be, and give the directory."
         ) from error
     except Exception as error:  # the hub's client raises from many families
-        raise HubError(f"{where} cannot be fetched: {str(error).splitlines()[0]}") from error
+        raise HubError(f"{named} cannot be fetched: {str(error).splitlines()[0]}") from error

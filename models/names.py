@@ -7,7 +7,12 @@ model is told to the user by name.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from models.variant import HeadKind
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 _PREFIX = "roberta."
 
@@ -72,3 +77,16 @@ def is_leftover(kind: HeadKind, bare: str) -> bool:
 def is_weight(bare: str) -> bool:
     """Whether a stored tensor belongs into the checkpoint's digest."""
     return not bare.startswith(_NOT_WEIGHTS)
+
+
+def kind_of(shapes: Mapping[str, tuple[int, ...]]) -> HeadKind:
+    """Tell from the bare names and shapes of a checkpoint which head it was trained with."""
+    classifier = shapes.get("classifier.weight")
+    if "classifier.out_proj.weight" in shapes:
+        return HeadKind.CLASSIFY
+    if "qa_outputs.weight" in shapes:
+        return HeadKind.SPAN
+    if classifier is None:
+        return HeadKind.EMBED
+    # Several choices get one number each; a tagger has two classes at least.
+    return HeadKind.CHOOSE if classifier[0] == 1 else HeadKind.TAG

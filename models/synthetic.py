@@ -19,7 +19,7 @@ import torch
 from safetensors.torch import save_file
 from transformers import XLMRobertaConfig
 
-from models.checkpoint import SYNTHETIC_KEY
+from models.config import SYNTHETIC_KEY
 from models.encoder import Encoder
 from models.heads import Head, head_for
 from models.names import encoder_name, head_name
@@ -80,7 +80,7 @@ def shape_of(size: Size) -> Shape:
             return Shape(num_layers=24, hidden_size=1024, num_heads=16, intermediate_size=4096)
 
 
-def write_checkpoint(
+def write_checkpoint(  # noqa: PLR0913 - all but the first by keyword
     folder: Path,
     *,
     head: HeadKind,
@@ -95,10 +95,12 @@ def write_checkpoint(
     tokenizer.json, whose vocabulary the checkpoint gets; None for the bundled one.
 
     Raises:
-        SyntheticError: labels are missing, stand twice, or are given where there are none.
+        SyntheticError: labels are missing, stand twice, or are given where there are none; or the
+            directory holds a checkpoint that is not synthetic.
         TokenizerError: the tokenizer cannot be used.
     """
-    _check_labels(head, labels)
+    check_labels(head, labels)
+    _check_folder(folder)
     source = tokenizer_file or bundled_file()
     tokenizer = Tokenizer.from_file(source)
     config = _config(head, labels, shape_of(size) if isinstance(size, Size) else size, tokenizer)
@@ -129,7 +131,12 @@ _SPECIAL_TOKENS = (
 )
 
 
-def _check_labels(head: HeadKind, labels: Sequence[str]) -> None:
+def check_labels(head: HeadKind, labels: Sequence[str]) -> None:
+    """Refuse labels that a head cannot have.
+
+    Raises:
+        SyntheticError: they are missing, stand twice, or are given where there are none.
+    """
     if head not in (HeadKind.CLASSIFY, HeadKind.TAG):
         if labels:
             raise SyntheticError(f"head {head.value!r} has no labels; leave them out.")
@@ -138,6 +145,13 @@ def _check_labels(head: HeadKind, labels: Sequence[str]) -> None:
         raise SyntheticError(f"head {head.value!r} needs two labels at least; give them as A,B,...")
     if len(set(labels)) != len(labels) or not all(labels):
         raise SyntheticError(f"a label is empty or stands twice in {','.join(labels)}.")
+
+
+def _check_folder(folder: Path) -> None:
+    """Refuse to write over a checkpoint that somebody trained."""
+    file = folder / "config.json"
+    if file.exists() and SYNTHETIC_KEY not in file.read_text(encoding="utf-8", errors="replace"):
+        raise SyntheticError(f"{folder} holds a checkpoint that is not synthetic; give another directory.")
 
 
 def _config(head: HeadKind, labels: Sequence[str], shape: Shape, tokenizer: Tokenizer) -> XLMRobertaConfig:
@@ -167,7 +181,7 @@ def _weights(kind: HeadKind, config: XLMRobertaConfig, seed: int) -> dict[str, T
     """Draw every weight under its stored name, each from a stream of its own."""
     with torch.device("meta"):  # shapes only
         encoder = Encoder(config)
-        head = head_for(kind, config, config.num_labels)
+        head = head_for(kind, config, config.num_labels or 0)
     prefix = "" if kind is HeadKind.EMBED else "roberta."
     names = {name: prefix + encoder_name(name) for name in encoder.state_dict()}
     weights = {

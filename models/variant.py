@@ -68,7 +68,7 @@ class Variant:
     """One thing that can be served, by name.
 
     ``checkpoint``: an absolute directory, a hub id (owner/name), or NONE_YET.
-    ``tokenizer``: an absolute tokenizer.json; None for the checkpoint's own.
+    ``tokenizer``: an absolute tokenizer.json, or a hub id that has one; None for the checkpoint's own.
     ``labels``: in order of the classifier's rows; empty for the checkpoint's own ``id2label``.
     ``revision``: of a hub repository. ``sha256``: the digest that ``xlmr-models inspect`` prints.
     ``dtype``: float32, float16 or bfloat16. ``allow_bin``: whether a checkpoint without
@@ -149,7 +149,34 @@ def load_catalogue(path: Path) -> tuple[Variant, ...]:
         CatalogueError: the file is missing, is not TOML, has an unknown key or head, names a
             variant twice, or points to a directory or file that is not there.
     """
-    file = _parse(path)
+    return parse_catalogue(read_toml(path), path)
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Read a TOML file.
+
+    Raises:
+        CatalogueError: it cannot be read, or is not TOML.
+    """
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
+        raise CatalogueError(f"{path} cannot be read ({reason}).") from error
+    except tomllib.TOMLDecodeError as error:
+        raise CatalogueError(f"{path} is not TOML: {error}.") from error
+
+
+def parse_catalogue(document: dict[str, Any], path: Path) -> tuple[Variant, ...]:
+    """Turn the content of a catalogue into variants; ``path`` is where it stands.
+
+    Raises:
+        CatalogueError: as ``load_catalogue``.
+    """
+    try:
+        file = _CatalogueFile.model_validate(document)
+    except ValidationError as error:
+        raise CatalogueError(f"{path}: {_first_complaint(error, document)}") from error
     variants = tuple(_resolve(table, path) for table in file.variant)
     seen: set[str] = set()
     for variant in variants:
@@ -157,20 +184,6 @@ def load_catalogue(path: Path) -> tuple[Variant, ...]:
             raise CatalogueError(f"{path}: variant {variant.name!r} stands twice; give each its own name.")
         seen.add(variant.name)
     return variants
-
-
-def _parse(path: Path) -> _CatalogueFile:
-    try:
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
-        raise CatalogueError(f"{path}: the catalogue cannot be read ({reason}).") from error
-    except tomllib.TOMLDecodeError as error:
-        raise CatalogueError(f"{path}: the catalogue is not TOML: {error}.") from error
-    try:
-        return _CatalogueFile.model_validate(document)
-    except ValidationError as error:
-        raise CatalogueError(f"{path}: {_first_complaint(error, document)}") from error
 
 
 def _first_complaint(error: ValidationError, document: dict[str, Any]) -> str:
@@ -234,7 +247,8 @@ def _resolve_checkpoint(checkpoint: str, beside: Path, where: str) -> str:
     if _HUB_ID.fullmatch(checkpoint):
         return checkpoint
     raise CatalogueError(
-        f"{where}: the checkpoint {folder} is not there; give a directory, a hub id (owner/name) or {NONE_YET!r}."
+        f"{where}: the checkpoint {folder} is not there; "
+        f"give a directory, a hub id (owner/name) or {NONE_YET!r}."
     )
 
 
@@ -242,6 +256,11 @@ def _resolve_tokenizer(tokenizer: str | None, beside: Path, where: str) -> str |
     if tokenizer is None:
         return None
     file = (beside / Path(tokenizer).expanduser()).resolve()
-    if not file.is_file():
-        raise CatalogueError(f"{where}: the tokenizer {file} is not there; give a tokenizer.json.")
-    return str(file)
+    if file.is_file():
+        return str(file)
+    if _HUB_ID.fullmatch(tokenizer) and not tokenizer.endswith(".json"):
+        return tokenizer
+    raise CatalogueError(
+        f"{where}: the tokenizer {file} is not there; "
+        "give a tokenizer.json, or a hub id (owner/name) that has one."
+    )

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    import numpy as np
+    from numpy.typing import NDArray
     from torch import Tensor
 
 _SAFETENSORS = "model.safetensors"
@@ -108,5 +110,6 @@ def digest_checkpoint(digests: Mapping[str, str]) -> str:
 
 def _digest(tensor: Tensor) -> str:
     state = hashlib.sha256(f"{tensor.dtype} {list(tensor.shape)} ".encode())
-    state.update(memoryview(tensor.contiguous().reshape(-1).view(torch.uint8).numpy()))
+    raw: NDArray[np.uint8] = tensor.contiguous().reshape(-1).view(torch.uint8).numpy()
+    state.update(raw.data)
     return state.hexdigest()

@@ -8,7 +8,6 @@ that nothing above knows torch.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
@@ -22,6 +21,7 @@ from service.errors import StartupError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     import numpy as np
     from numpy.typing import NDArray
@@ -115,8 +115,6 @@ def _one_line(error: Exception) -> str:
 
 
 def _tokenizer_file(variant: Variant, model: Model) -> Path:
-    if variant.tokenizer is not None:
-        return Path(variant.tokenizer)
     if model.tokenizer_file is None:
         raise CheckpointError(
             f"variant {variant.name!r}: its checkpoint has no tokenizer.json; name one in the catalogue "

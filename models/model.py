@@ -1,0 +1,118 @@
+"""A loaded model: encoder and head on a device, run on packed sequences.
+
+Rules: inference only; nothing here knows where the weights came from. Softmax, argmax and
+normalisation belong to the caller.
+
+Axes: T tokens, B sequences, H hidden, C classes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+
+from models.heads import EmbedHead
+from models.variant import Pooling
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from torch import Tensor
+
+    from models.encoder import Encoder
+    from models.heads import Head
+    from models.tokenizer import Tokenizer
+    from models.variant import HeadKind
+
+
+class CheckpointError(Exception):
+    """A checkpoint cannot be served as asked; ``str(error)`` is one line for a user's eyes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Model:
+    """An encoder and a head with their weights, ready to run.
+
+    ``labels``: in order of the logits; empty for choose, span and embed. ``digest``: of the
+    stored weights, whatever the head and dtype. ``revision``: the hub's commit, or the start of the
+    digest. ``max_positions``: the longest sequence in tokens, special tokens included.
+    ``tensors``: every weight by name; ``tensor_digests``: of each as it was stored, under the
+    same name; equal digests and dtypes mean equal weights. ``tokenizer_file``: the catalogue's, else
+    the checkpoint's own; None where there is neither.
+    """
+
+    encoder: Encoder
+    head: Head
+    kind: HeadKind
+    labels: tuple[str, ...]
+    digest: str
+    revision: str
+    synthetic: bool
+    device: torch.device
+    dtype: torch.dtype
+    num_layers: int
+    hidden_size: int
+    vocab_size: int
+    padding_idx: int
+    max_positions: int
+    tokenizer_file: Path | None
+    tensors: Mapping[str, Tensor]
+    tensor_digests: Mapping[str, str]
+
+    @property
+    def has_pooler(self) -> bool:
+        """Whether pooling "pooler" can be asked for."""
+        return isinstance(self.head, EmbedHead) and self.head.pooler is not None
+
+    @torch.inference_mode()
+    def forward(  # noqa: PLR0913 - the packed batch, and how to read it by keyword
+        self,
+        input_ids: Tensor,
+        position_ids: Tensor,
+        cu_seqlens: Tensor,
+        max_seqlen: int,
+        *,
+        layer: int | None = None,
+        pooling: Pooling | str | None = None,
+    ) -> Tensor:
+        """Run packed sequences through encoder and head.
+
+        ``input_ids``, ``position_ids``: int ``[T]``; positions count from ``padding_idx + 1`` in each
+        sequence. ``cu_seqlens``: int ``[B+1]``. All on the model's device. ``layer``: the layer
+        whose output the head reads, 0 for the embeddings, None for the last. ``pooling``: of embed,
+        mean by default.
+
+        Returns float32: classify ``[B, C]``, choose ``[B, 1]``, tag ``[T, C]``, span ``[T, 2]``, embed
+        ``[B, H]``, not normalised.
+
+        Raises:
+            ValueError: there is no such layer or pooling, or the pooler is asked for and absent.
+        """
+        if layer is not None and not 0 <= layer <= self.num_layers:
+            raise ValueError(f"There is no layer {layer}; this checkpoint has {self.num_layers}.")
+        hidden = self.encoder(input_ids, position_ids, cu_seqlens, max_seqlen, layer)
+        if isinstance(self.head, EmbedHead):
+            output: Tensor = self.head(hidden, cu_seqlens, Pooling(pooling or Pooling.MEAN))
+        else:
+            output = self.head(hidden, cu_seqlens)
+        return output.float()
+
+    def check_tokenizer(self, tokenizer: Tokenizer) -> None:
+        """Refuse a tokenizer whose ids this model does not know.
+
+        Raises:
+            CheckpointError: the vocabulary is too large, or ``<pad>`` is another id.
+        """
+        if tokenizer.vocab_size > self.vocab_size:
+            raise CheckpointError(
+                f"the tokenizer {tokenizer.source} has {tokenizer.vocab_size} ids, the checkpoint knows only "
+                f"{self.vocab_size}: they do not belong together."
+            )
+        if tokenizer.pad_id != self.padding_idx:
+            raise CheckpointError(
+                f"the tokenizer {tokenizer.source} has <pad> as id {tokenizer.pad_id}, the checkpoint as "
+                f"{self.padding_idx}: they do not belong together."
+            )
