@@ -6,7 +6,8 @@ is read from CoNLL-U where there is some and else from TSV, never from both. Whi
 languages to look for comes from the task; a folder is never listed to learn them.
 
 ``{l}`` two-letter code, ``{lll}`` Tatoeba's ISO 639-3, ``{name}`` TyDiQA's English name.
-A pattern with ``*`` may match several files, which then follow each other by name.
+``{ud}`` release of Universal Dependencies. A pattern with ``*`` may match several files,
+which then follow each other by name.
 """
 
 from __future__ import annotations
@@ -194,11 +195,11 @@ def locate(folder: Path, task: Task, language: str) -> tuple[Found, ...]:
 def expected_file(task: Task, language: str) -> str:
     """Return where the preferred layout has a language, for a message to its reader."""
     patterns = LAYOUTS[task][0].alternatives[0]
-    return " and ".join(pattern.format(**_names(task, language)) for pattern in patterns)
+    return " and ".join(pattern.format(**names_of(task, language)) for pattern in patterns)
 
 
 def _files(folder: Path, patterns: tuple[str, ...], task: Task, language: str) -> tuple[Path, ...]:
-    names = _names(task, language)
+    names = names_of(task, language)
     sets = [_matches(folder, pattern.format(**names)) for pattern in patterns]
     if any(sets) and not all(sets):
         missing = next(pattern for pattern, found in zip(patterns, sets, strict=True) if not found)
@@ -214,7 +215,8 @@ def _matches(folder: Path, pattern: str) -> list[Path]:
     return sorted(path for path in folder.glob(pattern) if path.is_file())
 
 
-def _names(task: Task, language: str) -> dict[str, str]:
+def names_of(task: Task, language: str) -> dict[str, str]:
+    """Return what the placeholders of a pattern stand for."""
     assert language in TASKS[task].languages, f"{task} has no {language}. This is a bug."
     return {
         "l": language,
