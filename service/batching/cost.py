@@ -27,8 +27,10 @@ if TYPE_CHECKING:
 # A batch counts e times less after 50 others; at tens of batches a second that follows a
 # machine whose clock or neighbours change within seconds, and still averages out noise.
 FADE: Final = 0.98
-# How many measurements the warm-up keeps counting for, however many batches came after it.
-ANCHOR_MEASUREMENTS: Final = 2.0
+# How many measurements the warm-up keeps counting for, however many batches came after it: one
+# in a hundred of what is remembered (1 / (1 - FADE)), so that of a machine that became twice as slow
+# the batches that it runs are predicted to within two per cent.
+ANCHOR_MEASUREMENTS: Final = 0.5
 # Relative errors kept for the statistics: the latest ones, enough for a 90th percentile.
 KEPT_ERRORS: Final = 256
 # Throughput from which a larger batch buys too little (the knee).

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 TEXTS = [
     "Hello  world. Paris!",
-    "你好，世界 再见",
+    "你好，世界 再见",  # noqa: RUF001 - the fullwidth comma is the point
     "ภาษาไทยง่าย นิดเดียว",
     "नमस्ते दुनिया",
     "مرحبا بالعالم",
@@ -42,7 +42,9 @@ def test_pieces_lie_in_the_text_in_order(any_tokenizer: Tokenizer, text: str) ->
 
 
 @pytest.mark.parametrize("text", TEXTS)
-def test_a_piece_belongs_to_the_whitespace_word_that_it_starts_in(any_tokenizer: Tokenizer, text: str) -> None:
+def test_a_piece_belongs_to_the_whitespace_word_that_it_starts_in(
+    any_tokenizer: Tokenizer, text: str
+) -> None:
     spans = [match.span() for match in re.finditer(r"\S+", text)]
     (pieces,) = any_tokenizer.encode([text])
     for start, word in zip(pieces.starts.tolist(), pieces.words.tolist(), strict=True):
