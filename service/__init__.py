@@ -1,0 +1,1 @@
+"""HTTP in, answers out: XLM-R variants behind padding-free dynamic batching."""

@@ -26,43 +26,58 @@ Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
 class Settings(BaseSettings):
-    """Everything that can be set; frozen once made.
-
-    ``variants``: the names to serve, None for every variant of the catalogue that has a
-    checkpoint. ``dtype``: None for the catalogue's own, else the device's usual one.
-    ``max_*_tokens``: special tokens included. ``max_prefetched_batches``: batches that are
-    cut while another one runs; more of them means later arrivals get in later.
-    """
+    """Everything that can be set; frozen once made. The command's options are made from it."""
 
     model_config = SettingsConfigDict(env_prefix="XLMR_", frozen=True, extra="forbid")
 
-    catalogue: Path
-    variants: Annotated[tuple[str, ...] | None, NoDecode] = None
-    device: Device = "auto"
-    dtype: Dtype | None = None
+    catalogue: Path = Field(description="Catalogue of variants, a TOML file.")
+    variants: Annotated[tuple[str, ...] | None, NoDecode] = Field(
+        default=None, description="Names of those to serve, as A,B; else all that have a checkpoint."
+    )
+    device: Device = Field(default="auto", description="auto, cpu or cuda.")
+    dtype: Dtype | None = Field(
+        default=None, description="float32, float16 or bfloat16 for all; else as the catalogue says."
+    )
 
-    host: str = "127.0.0.1"
-    port: int = Field(default=8000, ge=0, le=65535)
-    ready_file: Path | None = None
+    host: str = Field(default="127.0.0.1", description="Address to listen on.")
+    port: int = Field(default=8000, ge=0, le=65535, description="Port to listen on; 0 for any free one.")
+    ready_file: Path | None = Field(
+        default=None, description="File to write when requests are taken: the URL and more, as JSON."
+    )
 
-    max_body_bytes: int = Field(default=2 * 1024 * 1024, ge=1)
-    max_inputs: int = Field(default=256, ge=1)
-    max_requests: int = Field(default=2048, ge=1)
+    max_body_bytes: int = Field(default=2 * 1024 * 1024, ge=1, description="Longest body of a request.")
+    max_inputs: int = Field(default=256, ge=1, description="Most inputs of a request.")
+    max_requests: int = Field(default=2048, ge=1, description="Most requests being answered at once.")
     # Long enough for a full offline backlog on a slow CPU; a client that wants less says so.
-    timeout_s: PositiveSeconds = 300.0
-    max_timeout_s: PositiveSeconds = 3600.0
-    drain_timeout_s: PositiveSeconds = 30.0
+    timeout_s: PositiveSeconds = Field(default=300.0, description="Time for requests that set none.")
+    max_timeout_s: PositiveSeconds = Field(default=3600.0, description="Most time a request may set.")
+    drain_timeout_s: PositiveSeconds = Field(
+        default=30.0, description="Time that requests under way get after SIGTERM."
+    )
+    # Longer than most load balancers keep theirs, so that it is not the server that closes.
+    keep_alive_s: int = Field(default=75, ge=1, description="Time that an idle connection stays open.")
 
-    max_batch_tokens: int = Field(default=16384, ge=1)
-    max_queue_tokens: int = Field(default=1_048_576, ge=1)
-    max_wait_s: Seconds = 0.0
-    max_prefetched_batches: int = Field(default=1, ge=0, le=8)
+    max_batch_tokens: int | None = Field(
+        default=None, ge=1, description="Token budget of a batch; else the knee that warm-up finds."
+    )
+    max_queue_tokens: int = Field(default=1_048_576, ge=1, description="Most tokens that wait.")
+    max_wait_s: Seconds = Field(default=0.0, description="How long an idle engine waits for a fuller batch.")
+    max_prefetched_batches: int = Field(
+        default=1,
+        ge=0,
+        le=8,
+        description="Batches cut while another runs; more of them delay urgent work.",
+    )
 
-    tokenize_threads: int | None = Field(default=None, ge=1)
-    torch_threads: int | None = Field(default=None, ge=1)
+    tokenize_threads: int | None = Field(
+        default=None, ge=1, description="Threads that cut texts; else one a core, up to 8."
+    )
+    torch_threads: int | None = Field(
+        default=None, ge=1, description="Threads of torch on a CPU; else torch's own choice."
+    )
 
-    log_level: LogLevel = "info"
-    log_format: LogFormat = "json"
+    log_level: LogLevel = Field(default="info", description="debug, info, warning or error.")
+    log_format: LogFormat = Field(default="json", description="json, or console for people.")
 
     @field_validator("variants", mode="before")
     @classmethod

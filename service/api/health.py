@@ -13,6 +13,7 @@ from fastapi import APIRouter
 from service.api.openapi import PROBLEM
 from service.api.schemas import HealthInfo
 from service.backend.phase import WHY_NOT_READY
+from service.domain import Phase
 from service.errors import NotReadyError
 
 if TYPE_CHECKING:
@@ -35,8 +36,9 @@ def health_router(backend: Backend, predictor: Predictor) -> APIRouter:
     @router.get("/ready", responses={"default": PROBLEM}, summary="Are requests taken?")
     async def ready() -> HealthInfo:
         """Say that requests are taken: weights loaded, warmed up, not draining."""
-        if not predictor.is_open:
-            raise NotReadyError(WHY_NOT_READY[backend.statistics().phase])
+        phase = predictor.phase
+        if phase is not Phase.READY or not backend.statistics().ready:
+            raise NotReadyError(WHY_NOT_READY[phase])
         return HealthInfo(status="ready")
 
     return router

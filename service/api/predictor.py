@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from service.api.question import Reading, Reply
 from service.backend.pending import too_late
 from service.backend.phase import WHY_NOT_READY
-from service.domain import Pooling, Stages, Work
+from service.domain import Phase, Pooling, Stages, Work
 from service.errors import (
     AllInputsError,
     InputError,
@@ -59,6 +59,7 @@ class Predictor:
         self._clock = clock
         self._max_requests = max_requests
         self._num_requests = 0
+        self._drained: asyncio.Event | None = None
         self._work_ids = count()
         self._cards: Mapping[str, VariantCard] = MappingProxyType({})
         self._tokenizers: Mapping[str, Tokenizer] = MappingProxyType({})
@@ -69,9 +70,26 @@ class Predictor:
         self._cards = MappingProxyType({card.name: card for card in self._backend.cards()})
 
     @property
-    def is_open(self) -> bool:
-        """Whether questions are taken."""
-        return bool(self._cards) and self._backend.statistics().ready
+    def phase(self) -> Phase:
+        """Where the service is in its life: READY when questions are taken."""
+        phase = self._backend.statistics().phase
+        if phase is not Phase.READY:
+            return phase
+        if self._drained is not None:
+            return Phase.DRAINING
+        return Phase.READY if self._cards else Phase.STARTING
+
+    async def drain(self, timeout_s: float) -> bool:
+        """Take no more questions and wait for those that are being answered; False if one is late."""
+        self._drained = asyncio.Event()
+        if not self._num_requests:
+            return True
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._drained.wait()
+        except TimeoutError:
+            return False
+        return True
 
     def cards(self) -> Many[VariantCard]:
         """Describe every variant that is served.
@@ -80,7 +98,7 @@ class Predictor:
             NotReadyError: they are still loading.
         """
         if not self._cards:
-            raise NotReadyError(WHY_NOT_READY[self._backend.statistics().phase])
+            raise NotReadyError(WHY_NOT_READY[self.phase])
         return tuple(self._cards.values())
 
     def card(self, variant: str) -> VariantCard:
@@ -110,6 +128,8 @@ class Predictor:
             AllInputsError: every input failed alone.
             QueueFullError, NotReadyError, DeadlineError, EngineError: as the backend says.
         """
+        if self._drained is not None:
+            raise NotReadyError(WHY_NOT_READY[Phase.DRAINING])
         if self._num_requests >= self._max_requests:
             raise QueueFullError(
                 f"{self._num_requests} requests are being answered, the most at once. Send it again later."
@@ -119,6 +139,8 @@ class Predictor:
             return await self._answer(question, render)
         finally:
             self._num_requests -= 1
+            if self._drained is not None and not self._num_requests:
+                self._drained.set()
 
     async def _answer(self, question: Question, render: Callable[[Prediction], bytes]) -> Reply:
         card = question.card

@@ -66,8 +66,10 @@ class _Job(Generic[T]):
 class EngineThread:
     """Runs batches on a device, one after the other."""
 
-    def __init__(self, device: Device, *, clock: Callable[[], float]) -> None:
-        self._device = device
+    def __init__(self, make_device: Callable[[], Device], *, clock: Callable[[], float]) -> None:
+        """Start nothing. ``make_device``: called once, on the thread."""
+        self._make_device = make_device
+        self._device: Device | None = None
         self._clock = clock
         self._jobs: SimpleQueue[_Job[Any] | None] = SimpleQueue()
         self._loaded: dict[str, Loaded] = {}
@@ -125,6 +127,7 @@ class EngineThread:
         log = structlog.get_logger()
         measurements: dict[Shape, tuple[Measurement, ...]] = {}
         began = self._clock()
+        self._device = self._make_device()
         for loaded in self._device.load():
             if self._stopping:
                 raise NotReadyError("The service was stopped while it was loading.")
@@ -167,6 +170,7 @@ class EngineThread:
         return Run(logits=logits, started_at=started_at, finished_at=self._clock())
 
     def _forward(self, lane: Lane, sequences: Many[NDArray[np.int32]]) -> tuple[NDArray[np.float32], ...]:
+        assert self._device is not None, "A batch came before the weights. This is a bug."
         loaded = self._loaded[lane.variant]
         batch = pack(sequences, padding_idx=loaded.padding_idx)
         output = self._device.forward(lane, batch)

@@ -1,0 +1,269 @@
+"""The composition root: the only place where the parts of the service are built and joined.
+
+Rules: parts get everything that they need as arguments; the weights load on the engine's
+thread after the app has started, so that liveness answers meanwhile.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from functools import partial
+from importlib.metadata import version
+from typing import TYPE_CHECKING
+
+import structlog
+from fastapi import FastAPI
+from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
+from starlette.middleware import Middleware
+
+from models.tokenizer import Tokenizer
+from models.variant import CatalogueError, load_catalogue
+from service.api.context import RequestContext
+from service.api.failures import install_failures
+from service.api.health import health_router
+from service.api.metrics import metrics_router
+from service.api.native import PROTOCOL, NativeProtocol, RequestLimits, native_router
+from service.api.openapi import document
+from service.api.predictor import Predictor
+from service.api.problems import REASONS
+from service.backend.clock import LoopClock
+from service.backend.local import LocalBackend
+from service.batching.decisions import Cut, Limits
+from service.engine.thread import EngineThread
+from service.errors import NotReadyError, StartupError
+from service.observability.metrics import Metrics
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from models.variant import Variant
+    from service.engine.device import Device
+    from service.settings import Settings
+
+DESCRIPTION = "Fine-tuned XLM-R variants behind padding-free dynamic batching."
+# Where the budget of a batch is left to the cost model, it is still bounded by memory.
+_MAX_BATCH_TOKENS = 16384
+# Tokenizing scales to a handful of threads; more of them only compete with torch on a CPU.
+_MAX_TOKENIZE_THREADS = 8
+# A forward pass cannot be interrupted; one that takes longer is left behind.
+_JOIN_S = 5.0
+
+
+class Service:
+    """The parts, joined, and the life that they share."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        make_device: Callable[[], Device],
+        registry: CollectorRegistry,
+        on_ready: Callable[[], object],
+        on_failure: Callable[[], object],
+    ) -> None:
+        """Build and start nothing. One of the two is called when loading has ended."""
+        self._on_ready = on_ready
+        self._on_failure = on_failure
+        self._executor = ThreadPoolExecutor(
+            settings.tokenize_threads or _num_tokenize_threads(), thread_name_prefix="xlmr-tokenize"
+        )
+        self._calibrate_budget = settings.max_batch_tokens is None
+        self.failure: StartupError | None = None
+        self.has_stopped = False
+        self.metrics = Metrics(
+            registry, protocols=[PROTOCOL], reasons=REASONS, cuts=[cut.value for cut in Cut]
+        )
+        self.engine = EngineThread(make_device, clock=time.monotonic)
+        self.backend = LocalBackend(
+            engine=self.engine,
+            limits=Limits(
+                max_batch_tokens=settings.max_batch_tokens or _MAX_BATCH_TOKENS,
+                max_queue_tokens=settings.max_queue_tokens,
+                max_wait_s=settings.max_wait_s,
+            ),
+            num_slots=1 + settings.max_prefetched_batches,
+            clock=LoopClock(),
+            observer=self.metrics,
+        )
+        self.predictor = Predictor(
+            backend=self.backend,
+            executor=self._executor,
+            clock=time.monotonic,
+            max_requests=settings.max_requests,
+        )
+
+    async def exposition(self, accept: str) -> tuple[bytes, str]:
+        """Return the metrics; read on the loop, written off it, since that takes milliseconds."""
+        self.metrics.read(self.backend.statistics())
+        return await asyncio.get_running_loop().run_in_executor(
+            self._executor, partial(self.metrics.exposition, accept)
+        )
+
+    @asynccontextmanager
+    async def life(self) -> AsyncIterator[None]:
+        """Load while the app runs; stop everything after it."""
+        loading = asyncio.create_task(self._load())
+        try:
+            yield
+        finally:
+            loading.cancel()
+            self.backend.close()
+            await asyncio.gather(loading, return_exceptions=True)
+            self.has_stopped = await asyncio.to_thread(self.engine.join, _JOIN_S)
+            self._executor.shutdown(wait=False, cancel_futures=True)
+
+    async def drain(self, timeout_s: float) -> bool:
+        """Take no more requests and wait for those under way; False if one was late."""
+        return await self.predictor.drain(timeout_s)
+
+    async def _load(self) -> None:
+        log = structlog.get_logger()
+        began_at = time.monotonic()
+        try:
+            await self.backend.start(calibrate_budget=self._calibrate_budget)
+            cards = self.backend.cards()
+            files = {card.tokenizer for card in cards}
+            read = partial(_read_tokenizers, files)
+            tokenizers = await asyncio.get_running_loop().run_in_executor(self._executor, read)
+        except NotReadyError:
+            return  # stopped meanwhile
+        except StartupError as error:
+            self._fail(error)
+            return
+        except Exception as error:
+            log.exception("start_failed")
+            self._fail(StartupError(f"Loading failed ({type(error).__name__}); the log says where."))
+            return
+        self.metrics.variants_loaded(cards)
+        self.predictor.open(tokenizers)
+        log.info("ready", variants=len(cards), seconds=round(time.monotonic() - began_at, 3))
+        self._on_ready()
+
+    def _fail(self, error: StartupError) -> None:
+        self.failure = error
+        self._on_failure()
+
+
+def create_service(
+    settings: Settings,
+    *,
+    make_device: Callable[[], Device] | None = None,
+    registry: CollectorRegistry | None = None,
+    on_ready: Callable[[], object] = lambda: None,
+    on_failure: Callable[[], object] = lambda: None,
+) -> Service:
+    """Build the service; its weights load once its app has started.
+
+    ``make_device``: None for torch and the catalogue's checkpoints. ``registry``: None for one
+    of its own, with the process's metrics in it.
+
+    Raises:
+        StartupError: the catalogue cannot be served.
+    """
+    if make_device is None:
+        make_device = partial(_torch_device, settings, _chosen_variants(settings))
+    return Service(
+        settings,
+        make_device=make_device,
+        registry=registry or _own_registry(),
+        on_ready=on_ready,
+        on_failure=on_failure,
+    )
+
+
+def create_app(settings: Settings, service: Service | None = None) -> FastAPI:
+    """Build the ASGI app around a service, by default one of its own.
+
+    Raises:
+        StartupError: the catalogue cannot be served.
+    """
+    joined = create_service(settings) if service is None else service
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        async with joined.life():
+            yield
+
+    app = FastAPI(
+        title="xlmr-serve",
+        version=version("xlmr-serve"),
+        description=DESCRIPTION,
+        lifespan=lifespan,
+        middleware=[Middleware(RequestContext, clock=time.monotonic)],
+        # A redirect would answer a path that the document does not name.
+        redirect_slashes=False,
+        redoc_url=None,
+    )
+    install_failures(app)
+    native = NativeProtocol(
+        predictor=joined.predictor,
+        observer=joined.metrics,
+        clock=time.monotonic,
+        limits=RequestLimits(
+            max_body_bytes=settings.max_body_bytes,
+            max_inputs=settings.max_inputs,
+            timeout_s=settings.timeout_s,
+            max_timeout_s=settings.max_timeout_s,
+        ),
+    )
+    app.include_router(native_router(native, joined.predictor))
+    app.include_router(health_router(joined.backend, joined.predictor))
+    app.include_router(metrics_router(joined.exposition))
+    app.openapi = document(app)  # type: ignore[method-assign]  # FastAPI's own way to change it
+    return app
+
+
+def _chosen_variants(settings: Settings) -> tuple[Variant, ...]:
+    """Return the variants to serve, in the catalogue's order."""
+    try:
+        catalogue = load_catalogue(settings.catalogue)
+    except CatalogueError as error:
+        raise StartupError(" ".join(str(error).split())) from error
+    by_name = {variant.name: variant for variant in catalogue}
+    if settings.variants is None:
+        chosen = tuple(variant for variant in catalogue if variant.available)
+    else:
+        unknown = [name for name in settings.variants if name not in by_name]
+        if unknown:
+            raise StartupError(
+                f"{settings.catalogue} has no variant {unknown[0]!r}; it has {', '.join(sorted(by_name))}."
+            )
+        chosen = tuple(variant for variant in catalogue if variant.name in settings.variants)
+    absent = [variant.name for variant in chosen if not variant.available]
+    if absent or not chosen:
+        raise StartupError(
+            f"{settings.catalogue}: there is no checkpoint yet for {', '.join(absent) or 'any variant'}; "
+            "give one in the catalogue, or name other variants."
+        )
+    return chosen
+
+
+def _torch_device(settings: Settings, variants: tuple[Variant, ...]) -> Device:
+    # Importing torch takes seconds, and liveness must not wait for it: this runs on the engine's thread.
+    from service.engine.torch_device import DeviceOptions, TorchDevice  # noqa: PLC0415 - see above
+
+    options = DeviceOptions(name=settings.device, dtype=settings.dtype, num_threads=settings.torch_threads)
+    return TorchDevice(variants, options)
+
+
+def _read_tokenizers(files: set[str]) -> dict[str, Tokenizer]:
+    """Read each tokenizer once, and let it cut a word, which starts the library's threads."""
+    tokenizers = {file: Tokenizer.from_file(file) for file in sorted(files)}
+    for tokenizer in tokenizers.values():
+        tokenizer.encode(["word"])
+    return tokenizers
+
+
+def _own_registry() -> CollectorRegistry:
+    registry = CollectorRegistry()
+    for collector in (ProcessCollector, PlatformCollector, GCCollector):
+        collector(registry=registry)
+    return registry
+
+
+def _num_tokenize_threads() -> int:
+    return min(_MAX_TOKENIZE_THREADS, os.cpu_count() or 1)

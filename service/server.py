@@ -1,0 +1,162 @@
+"""One process on one socket: uvicorn, with draining before the end.
+
+Rules: the socket listens before anything is loaded. The first signal drains and the program
+then ends with 0, where uvicorn by itself would end by the signal; the second one ends it at
+once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import json
+import os
+import socket
+from typing import TYPE_CHECKING
+
+import structlog
+import uvicorn
+
+from service.app import create_app, create_service
+from service.errors import StartupError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+    from types import FrameType
+
+    from service.app import Service
+    from service.settings import Settings
+
+# After draining, answers that are still on their way to slow clients get this long.
+_WRITE_OUT_S = 5
+_BACKLOG = 2048
+
+
+class DrainingServer(uvicorn.Server):
+    """uvicorn, which asks its service to drain before it closes the socket."""
+
+    def __init__(self, config: uvicorn.Config, *, service: Service, drain_timeout_s: float) -> None:
+        super().__init__(config)
+        self._service = service
+        self._drain_timeout_s = drain_timeout_s
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._drain: asyncio.Task[None] | None = None
+        self._signalled = False
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start the app and take connections."""
+        self._loop = asyncio.get_running_loop()
+        await super().startup(sockets)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Drain at the first signal, stop at the second."""
+        del sig, frame
+        if self._loop is None or self._signalled:
+            self.should_exit = self.force_exit = True
+        else:
+            self._loop.call_soon_threadsafe(self._begin_drain)
+        self._signalled = True
+
+    def _begin_drain(self) -> None:
+        self._drain = asyncio.ensure_future(self._drain_and_exit())
+
+    async def _drain_and_exit(self) -> None:
+        log = structlog.get_logger()
+        log.info("draining", timeout_s=self._drain_timeout_s)
+        if not await self._service.drain(self._drain_timeout_s):
+            log.warning("drain_timed_out", timeout_s=self._drain_timeout_s)
+        self.should_exit = True
+
+
+def serve(settings: Settings) -> bool:
+    """Serve until a signal; return whether everything has stopped, the engine's thread included.
+
+    Raises:
+        StartupError: the address, the catalogue or a checkpoint cannot be served.
+    """
+    address: dict[str, object] = {}
+    server: DrainingServer | None = None
+
+    def stop() -> None:
+        assert server is not None, "Loading ended before the server was there. This is a bug."
+        server.should_exit = True
+
+    def tell_ready() -> None:
+        if settings.ready_file is not None:
+            _write_ready_file(settings.ready_file, address)
+
+    service = create_service(settings, on_ready=tell_ready, on_failure=stop)
+    listener = _listen(settings)
+    try:
+        port = listener.getsockname()[1]
+        address |= {
+            "url": f"http://{settings.url_host}:{port}",
+            "host": settings.host,
+            "port": port,
+            "pid": os.getpid(),
+        }
+        server = DrainingServer(
+            uvicorn.Config(
+                create_app(settings, service),
+                http="httptools",
+                ws="none",
+                lifespan="on",
+                log_config=None,
+                access_log=False,
+                backlog=_BACKLOG,
+                timeout_keep_alive=settings.keep_alive_s,
+                timeout_graceful_shutdown=_WRITE_OUT_S,
+            ),
+            service=service,
+            drain_timeout_s=settings.drain_timeout_s,
+        )
+        structlog.get_logger().info("listening", **address)
+        server.run(sockets=[listener])
+    finally:
+        listener.close()
+        if settings.ready_file is not None:
+            settings.ready_file.unlink(missing_ok=True)
+    if service.failure is not None:
+        raise service.failure
+    structlog.get_logger().info("stopped")
+    return service.has_stopped
+
+
+def _listen(settings: Settings) -> socket.socket:
+    """Return a socket that listens, so that a port in use is told before anything else is done."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+    except OSError as error:
+        raise StartupError(
+            f"--host {settings.host} is no address of this machine ({error.strerror})."
+        ) from error
+    listener = socket.socket(family, kind, protocol)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen(_BACKLOG)
+    except OSError as error:
+        listener.close()
+        raise StartupError(_why_not_bound(settings, error)) from error
+    listener.setblocking(False)
+    return listener
+
+
+def _why_not_bound(settings: Settings, error: OSError) -> str:
+    where = f"{settings.url_host}:{settings.port}"
+    match error.errno:
+        case errno.EADDRINUSE:
+            return f"{where} is in use; choose another --port, or 0 for any free one."
+        case errno.EACCES:
+            return f"{where} may not be used by this user; choose a --port above 1023."
+        case _:
+            return f"{where} cannot be used ({error.strerror}); choose another --host or --port."
+
+
+def _write_ready_file(path: Path, address: dict[str, object]) -> None:
+    """Write the file whole or not at all, since somebody is waiting for it to appear."""
+    draft = path.with_name(path.name + ".part")
+    draft.write_text(json.dumps(address) + "\n", encoding="utf-8")
+    draft.replace(path)
