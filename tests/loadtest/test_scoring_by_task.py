@@ -200,6 +200,15 @@ def test_sentences_without_any_entity_have_no_f1() -> None:
     assert score.parts == {"token_accuracy": 1}
 
 
+def test_no_answer_is_never_right_by_accident() -> None:
+    # Where silence looks like the right answer: nothing to tag, and gold that normalises to nothing.
+    tagged = _score(Task.PANX, {"b": {"tags": []}}, {"a": ["O"], "b": ["O", "O"]})
+    assert [(item.value, item.is_correct) for item in tagged.items] == [(0, False), (0, False)]
+    assert tagged.parts == {"token_accuracy": 0}
+    asked = _score(Task.XQUAD, {"b": {"answers": []}}, {"a": ["the"], "b": ["the"]})
+    assert (asked.value, asked.n_unanswered, asked.n_malformed) == (0, 1, 1)
+
+
 def test_refusals_say_what_to_do() -> None:
     with pytest.raises(ScoringError, match=r"no metric for task 'pawsx'; the tasks are xnli, xcopa"):
         score_task("pawsx", "de", {}, {})

@@ -104,5 +104,15 @@ def test_a_rate_over_all_answers_of_an_item() -> None:
     assert found.largest_difference == pytest.approx(4e-5)
 
 
+@pytest.mark.parametrize(
+    "broken",
+    [{"tags": [{"tag": "NOUN"}]}, {"answers": ["w"]}, {"embedding": "AAAA"}, {"label": "a", "scores": 3}],
+)
+def test_an_answer_of_the_wrong_shape_equals_only_its_like(broken: Any) -> None:
+    assert is_same_answer(broken, dict(broken))
+    assert not is_same_answer({"choice": 0, "scores": [1.0, 0.0]}, broken)
+    assert not is_same_answer(broken, {"choice": 0, "scores": [1.0, 0.0]})
+
+
 def test_nothing_compared_has_no_rate() -> None:
     assert agreement({}, [("x", {"choice": 0})]).mismatch_rate is None

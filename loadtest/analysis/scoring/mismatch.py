@@ -127,7 +127,15 @@ def _difference(one: NDArray[np.float64], other: NDArray[np.float64]) -> float:
     return float(np.nan_to_num(gaps, nan=np.inf, posinf=np.inf).max())
 
 
-def _read(answer: Answer) -> _Reading:  # noqa: PLR0911 - one return for each kind of answer
+def _read(answer: Answer) -> _Reading:
+    """Read an answer; one of the wrong shape stands for itself and equals only its like."""
+    try:
+        return _read_kind(answer)
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return _Reading(decision=("malformed", repr(answer)), numbers=_numbers(()))
+
+
+def _read_kind(answer: Answer) -> _Reading:  # noqa: PLR0911 - one return for each kind of answer
     """Read any of the five kinds of answer; an error object decides its error type."""
     if isinstance(answer, np.ndarray):
         return _Reading(decision="embedding", numbers=answer.astype(np.float64).ravel())
