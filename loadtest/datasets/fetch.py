@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shutil
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from loadtest.datasets.download import download
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     import httpx2
 
+    from loadtest.datasets.download import Progress
     from loadtest.datasets.library import Library
 
 _ARCHIVES = ".archives"
@@ -34,13 +35,6 @@ class FetchPlan:
     remotes: tuple[Remote, ...]
     needs_consent: Mapping[Task, str]
     by_hand: Mapping[Task, str]
-
-
-class Progress(Protocol):
-    """Is told which address is being read and how far."""
-
-    def __call__(self, remote: Remote, num_bytes: int, total_bytes: int | None) -> None:
-        """Take note."""
 
 
 def plan_fetch(
@@ -95,13 +89,7 @@ def fetch(
     name = urlsplit(remote.url).path.rsplit("/", maxsplit=1)[-1]
     target = folder / (_ARCHIVES if archive else "") / (name if remote.target is None else remote.target)
     if not (archive and target.is_file()):
-        download(
-            client,
-            url,
-            target,
-            checksum=remote.checksum,
-            progress=lambda num_bytes, total_bytes: progress(remote, num_bytes, total_bytes),
-        )
+        download(client, url, target, checksum=remote.checksum, progress=progress)
     if not archive:
         return [target]
     files = unpack(target, remote.members, folder)

@@ -95,8 +95,8 @@ ORIGINS: Mapping[Task, Origin] = MappingProxyType(
         Task.TATOEBA: Origin(page="https://github.com/facebookresearch/LASER/tree/main/data/tatoeba/v1"),
         Task.MEWSLIX: Origin(
             page="https://storage.googleapis.com/gresearch/mewsli/mewsli-x_20220518_6.zip",
-            by_hand="the archive has the candidates, but the mentions lack their articles; run get-mewsli-x.sh"
-            f" of {_MEWSLIX_CODE}/mel and save wikinews_mentions-test.jsonl in mewslix/",
+            by_hand="the archive has the candidates, but the mentions lack their articles; run "
+            f"get-mewsli-x.sh of {_MEWSLIX_CODE}/mel and save wikinews_mentions-test.jsonl in mewslix/",
         ),
         Task.LAREQA: Origin(page="https://github.com/google-research-datasets/lareqa"),
     }
