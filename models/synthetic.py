@@ -108,6 +108,8 @@ def write_checkpoint(  # noqa: PLR0913 - all but the first by keyword
     save_file(_weights(head, config, seed), folder / "model.safetensors", metadata={"format": "pt"})
     marker = {"notice": NOTICE, "seed": seed}
     _write_json(folder / "config.json", {**config.to_dict(), SYNTHETIC_KEY: marker})
+    # The weights are written for their owner alone; a server may be another user.
+    shutil.copymode(folder / "config.json", folder / "model.safetensors")
     _write_json(
         folder / "tokenizer_config.json",
         {
