@@ -30,7 +30,7 @@ def benjamini_hochberg(p_values: Mapping[K, float | None]) -> dict[K, float | No
 
 
 def fixed_sequence(p_values: Sequence[tuple[K, float | None]], *, alpha: float = 0.05) -> tuple[K, ...]:
-    """Return the claims that hold, tested in the declared order without correction up to the first failure."""
+    """Return the claims that hold, tested uncorrected in the declared order up to the first failure."""
     held: list[K] = []
     for key, p in p_values:
         if p is None or p >= alpha:

@@ -124,8 +124,7 @@ def compare_scores(  # noqa: PLR0913 - two arms, what they are scored by, and ho
     totals, reference_totals = ours.sum(axis=0), theirs.sum(axis=0)
     difference = float(score(totals) - score(reference_totals))
     left_out = score(totals - ours) - score(reference_totals - theirs)
-    weights = rng.multinomial(len(ours), np.full(len(ours), 1 / len(ours)), size=NUM_RESAMPLES)
-    drawn = score(weights @ ours) - score(weights @ theirs)
+    drawn = _drawn(ours, theirs, score, rng)
     interval, equivalence = (
         bca_interval(drawn, estimate=difference, jackknife=left_out, level=level)
         for level in (1 - alpha, 1 - 2 * alpha)
@@ -143,9 +142,27 @@ def compare_scores(  # noqa: PLR0913 - two arms, what they are scored by, and ho
     )
 
 
+def micro_f1(sums: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return F1 from sums of ``[matched, predicted, gold]``; 0 where nothing was predicted nor there."""
+    named = sums[..., 1] + sums[..., 2]
+    return np.asarray(2 * sums[..., 0] / np.where(named > 0, named, 1.0), dtype=np.float64)
+
+
 def mean_score(sums: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the mean of items whose counts are ``[value, 1]``, for ``compare_scores``."""
     return np.asarray(sums[..., 0] / sums[..., 1], dtype=np.float64)
+
+
+def _drawn(
+    ours: NDArray[np.float64], theirs: NDArray[np.float64], score: Score, rng: Generator
+) -> NDArray[np.float64]:
+    """Return the difference in resamples of units, the same units for both arms, ``[b]``."""
+    n = len(ours)
+    both = np.hstack([ours, theirs])
+    # One resample at a time: all at once would hold units times resamples.
+    sums = np.stack([np.bincount(rng.integers(n, size=n), minlength=n) @ both for _ in range(NUM_RESAMPLES)])
+    k = ours.shape[1]
+    return np.asarray(score(sums[:, :k]) - score(sums[:, k:]), dtype=np.float64)
 
 
 def _swap_p(
@@ -156,8 +173,10 @@ def _swap_p(
     rng: Generator,
 ) -> float:
     """Return how often swapping the arms, unit by unit, gives a difference as large."""
-    swapped = rng.integers(2, size=(NUM_RESAMPLES, len(ours))).astype(np.float64)
-    moved = swapped @ (theirs - ours)
+    away = theirs - ours
+    moved = np.stack(
+        [rng.integers(2, size=len(ours)).astype(np.float64) @ away for _ in range(NUM_RESAMPLES)]
+    )
     drawn = score(ours.sum(axis=0) + moved) - score(theirs.sum(axis=0) - moved)
     beyond = int(np.count_nonzero(np.abs(drawn) >= abs(difference) - 1e-12))
     return (1 + beyond) / (NUM_RESAMPLES + 1)
