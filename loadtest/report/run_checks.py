@@ -18,6 +18,7 @@ from loadtest.analysis.validity import Bounds, Check, Measurements, check
 from loadtest.report.frames import with_durations
 from loadtest.report.run_files import OPEN
 from loadtest.trace.arrivals import LawError, parse_law
+from loadtest.trace.samples import CUT_SHORT
 
 if TYPE_CHECKING:
     from loadtest.analysis.fit import Fit
@@ -40,7 +41,7 @@ def measurements_of(run: RunFiles, bounds: Bounds) -> Measurements:
     offered, achieved = _rates(frame) if is_open else (None, None)
     return Measurements(
         num_scheduled=frame.height if num_scheduled is None else num_scheduled,
-        num_recorded=frame.height,
+        num_recorded=frame.filter(~pl.col("error").fill_null("").is_in(CUT_SHORT)).height,
         num_workers=gauges.num_workers,
         num_workers_lost=gauges.num_workers_lost,
         lateness_p99_s=_percentile(frame["lateness_s"], 0.99) if is_open else None,

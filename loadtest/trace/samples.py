@@ -60,6 +60,9 @@ SCHEMA = pl.Schema(
     }
 )
 
+CUT_SHORT = ("interrupted", "worker lost", "not sent")
+"""Errors of arrivals whose end the run did not live to see; a run that has one is not valid."""
+
 _NEVER_NULL = ("i", "item", "task", "language", "arm", "replicate", "intended_us", "done_us", "censored")
 
 

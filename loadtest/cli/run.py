@@ -1,0 +1,117 @@
+"""`xlmr-load run`: replay a trace against a target and write samples, record and summary."""
+
+from __future__ import annotations
+
+import shlex
+import signal
+import sys
+from pathlib import Path  # noqa: TC003 - typer reads annotations when the command is called
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from loadtest.analysis.objectives import ObjectiveError, parse_objectives
+from loadtest.cli.exits import ExitCode, note, stop
+from loadtest.cli.run_screen import RunScreen
+from loadtest.driver.errors import EngineError, TargetError, UsageError
+from loadtest.driver.run import RunOptions
+from loadtest.driver.run import run as replay
+from loadtest.report.run_files import ReportError
+from loadtest.report.summary import write_summary
+from loadtest.trace.arm import ArmError
+from loadtest.trace.items import TraceError
+
+if TYPE_CHECKING:
+    from loadtest.driver.finish import RunResult
+    from loadtest.report.records import Summary
+
+INTERRUPTED = 130  # 128 + SIGINT, as shells say it
+
+
+def run(  # noqa: PLR0913 - each argument is an option of the command line
+    *,
+    trace: Annotated[Path, typer.Option(help="Folder of a trace (see 'xlmr-load trace').")],
+    target: Annotated[str, typer.Option(help="URL of the service, such as http://127.0.0.1:8000.")],
+    arm: Annotated[Path, typer.Option(help="arm.toml: which variant answers each task.")],
+    out: Annotated[Path, typer.Option(help="Folder to write; must hold no run yet.")],
+    processes: Annotated[int, typer.Option(help="Processes that send; each needs a core of its own.")] = 1,
+    slo: Annotated[
+        list[str] | None, typer.Option(help='Objective, such as "p95<200ms"; may be given several times.')
+    ] = None,
+    replicate: Annotated[int, typer.Option(help="Number of this run, kept with its samples.")] = 0,
+    timeout: Annotated[float, typer.Option(help="Seconds after which a request is given up.")] = 60.0,
+    max_inflight: Annotated[int, typer.Option(help="Outstanding requests of an offline trace.")] = 256,
+    ready_timeout: Annotated[float, typer.Option(help="Seconds to wait for the target to be ready.")] = 30.0,
+    warm_connections: Annotated[int, typer.Option(help="Connections a process opens before the start.")] = 16,
+    index: Annotated[
+        Path | None, typer.Option(help="Folder for candidates' vectors, shared by runs of one arm.")
+    ] = None,
+    keep_raw: Annotated[
+        bool, typer.Option("--keep-raw", help="Keep answers as they came, in parts/.")
+    ] = False,
+) -> None:
+    """Replay a trace against a target: an open loop, with latency counted from the intended instants."""
+    options = RunOptions(
+        trace=trace,
+        target=target,
+        arm=arm,
+        out=out,
+        processes=processes,
+        replicate=replicate,
+        timeout_s=timeout,
+        max_inflight=max_inflight,
+        ready_timeout_s=ready_timeout,
+        num_warm=warm_connections,
+        index=index,
+        keep_raw=keep_raw,
+        objectives=tuple(slo or ()),
+        command=tuple(sys.argv),
+    )
+    result = _replay(options)
+    summary = _summarise(out)
+    _tell(result, summary)
+    if result.stopped_by_user:
+        raise typer.Exit(INTERRUPTED)
+    _judge(summary)
+
+
+def _replay(options: RunOptions) -> RunResult:
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # told to end, keep what was measured
+    try:
+        for objective in options.objectives:
+            parse_objectives(objective)
+        with RunScreen() as screen:
+            return replay(options, screen)
+    except KeyboardInterrupt:
+        note(f"Stopped; there is no complete run in {options.out}.")
+        raise typer.Exit(INTERRUPTED) from None
+    except (ArmError, TraceError, UsageError, TargetError, ObjectiveError) as error:
+        stop(ExitCode.USAGE, str(error))
+    except EngineError as error:
+        stop(ExitCode.INVALID, str(error))
+
+
+def _summarise(out: Path) -> Summary:
+    try:
+        return write_summary(out)
+    except ReportError as error:
+        stop(ExitCode.INTERNAL, f"The run is in {shlex.quote(str(out))}, but has no summary: {error}")
+
+
+def _tell(result: RunResult, summary: Summary) -> None:
+    if result.message:
+        note(result.message)
+    note(f"{result.num_recorded:,} of {result.num_scheduled:,} arrivals recorded in {result.run_dir}")
+    for reason in summary.reasons:
+        note(f"invalid: {reason}")
+    for verdict in summary.objectives:
+        word = {True: "met", False: "missed", None: "not decided"}[verdict.met]
+        note(f"objective {verdict.objective}: {word}. {verdict.sentence}")
+
+
+def _judge(summary: Summary) -> None:
+    """End with the code that says how the run went; an invalid run proves nothing about objectives."""
+    if not summary.valid:
+        raise typer.Exit(ExitCode.INVALID)
+    if any(verdict.met is False for verdict in summary.objectives):
+        raise typer.Exit(ExitCode.OBJECTIVE_MISSED)

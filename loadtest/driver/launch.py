@@ -1,0 +1,141 @@
+"""Runs Locust in a process of its own, since it changes the sockets of whoever imports it.
+
+The child gets a session of its own, so that Ctrl-C reaches this process alone, which then tells
+Locust's master to end (SIGTERM); the master ends its workers. Readings of the progress come
+back over a pipe.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import selectors
+import signal
+import socket
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from loadtest.driver.errors import EngineError
+from loadtest.driver.progress import progress_from
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from loadtest.driver.progress import Progress
+
+LOCUSTFILE = Path(__file__).with_name("locustfile.py")
+LOG_NAME = "locust.log"
+_STOP_TIMEOUT_S = 20.0  # the master waits for its workers' last reports
+_LOG_LINES = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Launch:
+    """A prepared run. ``processes``: 1 sends from the only process, more make Locust fork workers."""
+
+    out: Path
+    trace: Path
+    processes: int
+    num_warm: int
+
+
+def launch(run: Launch, show: Callable[[Progress], None]) -> bool:
+    """Run Locust to its end, and say whether it ended by itself (False: interrupted by Ctrl-C).
+
+    Raises:
+        EngineError: Locust could not be started.
+    """
+    reader, writer = os.pipe()
+    with (run.out / LOG_NAME).open("wb") as log, os.fdopen(reader, "rb", buffering=0) as pipe:
+        try:
+            child = subprocess.Popen(
+                _command(run, writer),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                pass_fds=(writer,),
+                start_new_session=True,
+                env=os.environ | {"PYTHONUNBUFFERED": "1"},
+            )
+        except OSError as error:
+            raise EngineError(f"Locust cannot be started: {error}.") from error
+        finally:
+            os.close(writer)
+        try:
+            _follow(pipe.fileno(), child, show)
+        except KeyboardInterrupt:
+            _stop(child)
+            return False
+        finally:
+            _kill_rest(child)
+    return True
+
+
+def last_words(out: Path) -> str:
+    """Return the end of Locust's log, for an error message."""
+    try:
+        lines = (out / LOG_NAME).read_text(encoding="utf-8", errors="replace").strip().splitlines()
+    except OSError:
+        return "it left no log"
+    return "\n".join(lines[-_LOG_LINES:]) or "its log is empty"
+
+
+def _command(run: Launch, progress_fd: int) -> list[str]:
+    options = ["--trace", str(run.trace), "--prepared", str(run.out), "--warm-connections", str(run.num_warm)]
+    command = [sys.executable, "-m", "locust", "-f", str(LOCUSTFILE), "--headless", "--only-summary"]
+    command += ["--loglevel", "WARNING", "--progress-fd", str(progress_fd), *options]
+    if run.processes > 1:
+        port = str(_free_port())  # the default one may belong to another run on this host
+        command += ["--processes", str(run.processes), "--master-bind-host", "127.0.0.1"]
+        command += ["--master-bind-port", port, "--master-host", "127.0.0.1", "--master-port", port]
+    return command
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _follow(fd: int, child: subprocess.Popen[bytes], show: Callable[[Progress], None]) -> None:
+    """Show readings until the child has ended; its forks may hold the pipe open for longer."""
+    pidfd = os.pidfd_open(child.pid)
+    try:
+        with selectors.DefaultSelector() as selector:
+            selector.register(fd, selectors.EVENT_READ)
+            selector.register(pidfd, selectors.EVENT_READ)
+            rest = b""
+            while True:
+                ready = {key.fd for key, _ in selector.select()}
+                if fd in ready:
+                    data = os.read(fd, 65_536)
+                    if not data:
+                        selector.unregister(fd)
+                    *lines, rest = (rest + data).split(b"\n")
+                    for line in lines:
+                        show(progress_from(line.decode()))
+                elif pidfd in ready:
+                    child.wait()
+                    return
+    finally:
+        os.close(pidfd)
+
+
+def _stop(child: subprocess.Popen[bytes]) -> None:
+    """Tell Locust to end, and wait for it; a second Ctrl-C ends the wait."""
+    deadline = time.monotonic() + _STOP_TIMEOUT_S
+    child.terminate()
+    with contextlib.suppress(subprocess.TimeoutExpired, KeyboardInterrupt):
+        child.wait(max(0.0, deadline - time.monotonic()))
+
+
+def _kill_rest(child: subprocess.Popen[bytes]) -> None:
+    """End what is left of the child's session; its processes were all started by it."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(child.pid, signal.SIGKILL)
+    child.wait()

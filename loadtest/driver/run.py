@@ -1,0 +1,148 @@
+"""One run from the outside: prepare, let Locust send, make samples. Never imports Locust itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Protocol
+
+from loadtest.driver.errors import EngineError, UsageError
+from loadtest.driver.finish import RunResult, finish
+from loadtest.driver.launch import Launch, last_words, launch
+from loadtest.driver.outcome import FILE_NAME as OUTCOME_FILE
+from loadtest.driver.outcome import Outcome, Status, write_outcome
+from loadtest.driver.prepare import Request, Watcher, prepare
+from loadtest.driver.run_record import Setup, check_fresh, write_setup
+from loadtest.driver.trace_source import TraceSource
+from loadtest.trace.arm import load_arm
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from loadtest.driver.progress import Progress
+
+MAX_PROCESSES = 64
+
+
+class Show(Watcher, Protocol):
+    """Is told how a run gets on, from the first look at the target to the last row of samples."""
+
+    def prepared(self, deviations: tuple[str, ...]) -> None:
+        """Everything fits; what is sent otherwise than the benchmark does."""
+        ...
+
+    def measuring(self, progress: Progress) -> None:
+        """A reading while requests are sent."""
+        ...
+
+    def collecting(self, done: int, total: int) -> None:
+        """Some rows of the samples are made."""
+        ...
+
+
+class Silence:
+    """Shows nothing."""
+
+    def waiting(self, said: str, left_s: float) -> None:
+        """Show nothing."""
+
+    def indexing(self, task: str, done: int, total: int) -> None:
+        """Show nothing."""
+
+    def prepared(self, deviations: tuple[str, ...]) -> None:
+        """Show nothing."""
+
+    def measuring(self, progress: Progress) -> None:
+        """Show nothing."""
+
+    def collecting(self, done: int, total: int) -> None:
+        """Show nothing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunOptions:
+    """What to run. ``objectives`` and ``command`` are kept in the record for the report.
+
+    ``index``: folder of candidates' vectors, which runs of one arm may share; None is ``out/index``.
+    """
+
+    trace: Path
+    target: str
+    arm: Path
+    out: Path
+    processes: int = 1
+    replicate: int = 0
+    timeout_s: float = 60.0
+    max_inflight: int = 256
+    ready_timeout_s: float = 30.0
+    num_warm: int = 16
+    index: Path | None = None
+    keep_raw: bool = False
+    objectives: tuple[str, ...] = ()
+    command: tuple[str, ...] = ()
+
+
+def run(options: RunOptions, show: Show | None = None) -> RunResult:
+    """Replay a trace against a target, and return the folder with ``samples.parquet`` and ``run.json``.
+
+    Once requests were sent this returns, whatever became of them; ``RunResult.status`` says how it ended.
+
+    Raises:
+        ArmError, TraceError, UsageError, TargetError: nothing was measured; the sentence says why.
+        EngineError: Locust did not start.
+    """
+    watcher = show or Silence()
+    _check(options)
+    check_fresh(options.out)
+    source, arm = TraceSource(options.trace), load_arm(options.arm)
+    index = options.index or options.out / "index"
+    request = Request(
+        target=options.target,
+        replicate=options.replicate,
+        timeout_s=options.timeout_s,
+        max_inflight=options.max_inflight,
+        ready_timeout_s=options.ready_timeout_s,
+        index=index,
+    )
+    prepared = prepare(source, arm, request, watcher)
+    watcher.prepared(prepared.match.deviations)
+    setup = Setup(
+        trace=options.trace,
+        index=index,
+        arm=arm,
+        prepared=prepared,
+        objectives=options.objectives,
+        command=options.command,
+    )
+    write_setup(options.out, setup)
+    started = Launch(
+        out=options.out, trace=options.trace.resolve(), processes=options.processes, num_warm=options.num_warm
+    )
+    by_itself = launch(started, watcher.measuring)
+    _ensure_outcome(options.out, by_itself=by_itself)
+    result = finish(options.out, watcher.collecting, keep_raw=options.keep_raw)
+    return replace(result, stopped_by_user=not by_itself)
+
+
+def _check(options: RunOptions) -> None:
+    if not 1 <= options.processes <= MAX_PROCESSES:
+        raise UsageError(f"--processes is {options.processes}; give 1 to {MAX_PROCESSES}.")
+    if options.timeout_s <= 0:
+        raise UsageError(f"--timeout is {options.timeout_s:g} s; give more than 0.")
+    if options.max_inflight < 1:
+        raise UsageError(f"--max-inflight is {options.max_inflight}; give at least 1.")
+    if options.replicate < 0 or options.num_warm < 0:
+        raise UsageError("--replicate and --warm-connections must not be negative.")
+
+
+def _ensure_outcome(out: Path, *, by_itself: bool) -> None:
+    """Write an outcome where Locust could not, so that what workers had written still becomes samples."""
+    if (out / OUTCOME_FILE).is_file():
+        return
+    parts = sorted(path.name for path in (out / "parts").glob("*.spool"))
+    if by_itself and not parts:
+        raise EngineError(f"Locust ended before it sent anything:\n{last_words(out)}")
+    message = "The load generator was killed." if by_itself else "The run was stopped before its end."
+    write_outcome(
+        out / OUTCOME_FILE,
+        Outcome(status=Status.INTERRUPTED, message=message, start_wall_ns=0, end_us=0, locust="", workers=()),
+    )

@@ -1,0 +1,138 @@
+"""Talks to the service outside the timed path: is it ready, what does it serve, embed these.
+
+Plain blocking calls; under Locust the sockets below yield to the hub by themselves.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any, Self
+
+import httpx2
+
+from loadtest.driver.errors import TargetError
+from loadtest.driver.wire import predict_path
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from loadtest.driver.wire import Target
+
+_CALL_TIMEOUT_S = 10.0
+_EMBED_TIMEOUT_S = 120.0  # a batch of long candidates on a slow device
+_ASK_INTERVAL_S = 0.25
+_MAX_QUOTE = 200
+
+
+class Refusal(Exception):  # noqa: N818 - a reply to act on, not a failure
+    """The service answered with another status than 200."""
+
+    def __init__(self, status: int, title: str, retry_after_s: float) -> None:
+        super().__init__(f"{status} {title}".strip())
+        self.status = status
+        self.retry_after_s = retry_after_s
+
+
+class ServiceClient:
+    """A connection for control calls; use it in a ``with`` block."""
+
+    def __init__(self, target: Target) -> None:
+        self._target = target
+        self._client = httpx2.Client(base_url=target.url, timeout=_CALL_TIMEOUT_S, trust_env=False)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._client.close()
+
+    def wait_until_ready(self, timeout_s: float, show: Callable[[str, float], None]) -> None:
+        """Ask ``/health/ready`` until it says 200; ``show`` is told what it said and the seconds left.
+
+        Raises:
+            TargetError: it did not within ``timeout_s``.
+        """
+        deadline = time.monotonic() + timeout_s
+        while (said := self._not_ready()) is not None:
+            left_s = deadline - time.monotonic()
+            if left_s <= 0:
+                raise TargetError(
+                    f"The target {self._target.url} is not ready after {timeout_s:g} s: {said}. "
+                    "Start the service, or give its address with --target."
+                )
+            show(said, left_s)
+            time.sleep(min(_ASK_INTERVAL_S, left_s))
+
+    def variants(self) -> list[dict[str, Any]]:
+        """Return what the service says of each variant.
+
+        Raises:
+            TargetError: it does not answer, or not as this API does.
+        """
+        try:
+            reply = self._client.get("/v1/variants")
+            listed = reply.json()["variants"]
+        except httpx2.HTTPError as error:
+            raise TargetError(f"{self._target.url}/v1/variants cannot be read: {_reason(error)}.") from error
+        except (ValueError, KeyError, TypeError) as error:
+            quote = reply.text[:_MAX_QUOTE]
+            raise TargetError(
+                f"{self._target.url}/v1/variants answered {reply.status_code} with no list of variants "
+                f"({quote!r}). Is this an xlmr-serve?"
+            ) from error
+        if not isinstance(listed, list) or not all(isinstance(card, dict) for card in listed):
+            raise TargetError(f"{self._target.url}/v1/variants answered with no list of variants.")
+        return listed
+
+    def predict(
+        self, variant: str, inputs: Sequence[Mapping[str, Any]], parameters: Mapping[str, Any]
+    ) -> list[dict[str, Any]]:
+        """Return one output an input.
+
+        Raises:
+            Refusal: the service answered with another status than 200.
+            TargetError: it did not answer, or not as this API does.
+        """
+        body = {"inputs": [dict(one) for one in inputs], "parameters": dict(parameters)}
+        try:
+            reply = self._client.post(predict_path(variant), json=body, timeout=_EMBED_TIMEOUT_S)
+        except httpx2.HTTPError as error:
+            raise TargetError(f"{self._target.url} stopped answering: {_reason(error)}.") from error
+        if reply.status_code != httpx2.codes.OK:
+            raise Refusal(reply.status_code, _title(reply), _retry_after_s(reply))
+        try:
+            outputs: list[dict[str, Any]] = reply.json()["outputs"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise TargetError(f"{variant} answered with no outputs: {reply.text[:_MAX_QUOTE]!r}.") from error
+        if len(outputs) != len(inputs):
+            raise TargetError(f"{variant} answered {len(outputs)} outputs to {len(inputs)} inputs.")
+        return outputs
+
+    def _not_ready(self) -> str | None:
+        """Return why the service is not ready, in a few words; None where it is."""
+        try:
+            reply = self._client.get("/health/ready")
+        except httpx2.HTTPError as error:
+            return _reason(error)
+        return None if reply.status_code == httpx2.codes.OK else f"/health/ready answers {reply.status_code}"
+
+
+def _reason(error: httpx2.HTTPError) -> str:
+    if isinstance(error, httpx2.ConnectError):
+        return "nobody accepts connections there"
+    return f"{type(error).__name__} {error}".strip()
+
+
+def _title(reply: httpx2.Response) -> str:
+    try:
+        problem = reply.json()
+    except ValueError:
+        return reply.text[:_MAX_QUOTE]
+    return str(problem.get("detail") or problem.get("title") or "") if isinstance(problem, dict) else ""
+
+
+def _retry_after_s(reply: httpx2.Response) -> float:
+    try:
+        return min(60.0, max(0.0, float(reply.headers.get("Retry-After", "1"))))
+    except ValueError:
+        return 1.0

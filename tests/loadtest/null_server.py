@@ -1,0 +1,153 @@
+"""An HTTP service of a few lines for tests and benchmarks of the load tester: it answers at once, or as told.
+
+Plain asyncio, one connection a Protocol, one write an answer. It speaks enough of the native
+API for a run (`/v1/variants`, `/health/ready`, `predict`), records which inputs it was asked,
+and can stall once, answer garbage, fail, or close connections.
+
+    python null_server.py '{"variants": [...], "stall_at_s": 1.0, ...}'
+
+prints its port on the first line of standard output.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+import time
+from typing import Any
+
+ALWAYS_WRITABLE = 0
+
+
+def head(status: int, length: int, extra: str = "") -> bytes:
+    return (
+        f"HTTP/1.1 {status} X\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n{extra}\r\n"
+    ).encode()
+
+
+class Service:
+    """What all connections share: the answers, the faults to play, and what was asked."""
+
+    def __init__(self, options: dict[str, Any]) -> None:
+        self.variants: list[dict[str, Any]] = options.get("variants", [])
+        self.outputs: dict[str, Any] = options.get("outputs", {})
+        self.service_s: float = options.get("service_s", 0.0)  # of one serial worker; 0 answers at once
+        self.stall_at_s: float | None = options.get("stall_at_s")  # after the first predict
+        self.stall_s: float = options.get("stall_s", 0.0)
+        self.fault: str = options.get("fault", "")
+        self.fault_every: int = options.get("fault_every", 1)
+        self.log: str | None = options.get("log")
+        self.asked: list[str] = []
+        self.first_at: float | None = None
+        self.free_at = 0.0
+        self.num_predicts = 0
+        self.stalled = False
+
+    def delay_s(self, now: float) -> float:
+        """Return how long this answer waits for the one serial worker."""
+        if not self.service_s and self.stall_at_s is None:
+            return 0.0
+        self.first_at = now if self.first_at is None else self.first_at
+        if self.stall_at_s is not None and not self.stalled and now - self.first_at >= self.stall_at_s:
+            self.stalled = True
+            self.free_at = max(now, self.free_at) + self.stall_s
+        self.free_at = max(now, self.free_at) + self.service_s
+        return self.free_at - now
+
+    def answer(self, path: str, body: bytes) -> bytes:
+        """Return the bytes of an answer."""
+        if path.endswith("/predict"):
+            return self.predict(path, body)
+        if path == "/v1/variants":
+            payload = json.dumps({"variants": self.variants}).encode()
+        elif path.startswith("/health/"):
+            payload = b'{"status":"ok"}'
+        elif path == "/asked":
+            payload = json.dumps(self.asked).encode()
+        else:
+            payload = b'{"title":"no such path"}'
+            return head(404, len(payload)) + payload
+        return head(200, len(payload)) + payload
+
+    def predict(self, path: str, body: bytes) -> bytes:
+        """Return a prediction, or the fault that was asked for."""
+        self.num_predicts += 1
+        request = json.loads(body)
+        self.asked.extend(str(item.get("text", item)) for item in request["inputs"])
+        if self.fault and self.num_predicts % self.fault_every == 0:
+            return FAULTS[self.fault]
+        variant = path.split("/")[3]
+        output = self.outputs.get(variant, {"label": "neutral", "scores": {"neutral": 1.0}})
+        usage = {"tokens": 7, "windows": 1, "truncated": False}
+        outputs = [{**output, "usage": usage} for _ in request["inputs"]]
+        payload = json.dumps({"variant": variant, "revision": "r1", "outputs": outputs}).encode()
+        timing = (
+            "Server-Timing: tokenize;dur=0.1, queue;dur=0.2, infer;dur=0.3, decode;dur=0.1, total;dur=0.7\r\n"
+        )
+        return head(200, len(payload), timing) + payload
+
+
+FAULTS = {
+    "garbage": head(200, 9) + b"not json!",
+    "no_http": b"\x00\x01\x02 what is this\r\n\r\n",
+    "close": b"",
+    "busy": head(429, 2, "Retry-After: 1\r\n") + b"{}",
+    "other_shape": head(200, 16) + b'{"unexpected":1}',
+    "cut": head(200, 100) + b'{"half":',
+}
+
+
+class Connection(asyncio.Protocol):
+    """One connection; requests of it are answered in order."""
+
+    def __init__(self, service: Service) -> None:
+        self.service = service
+        self.buffer = b""
+        self.transport: asyncio.Transport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self.transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        self.buffer += data
+        while (end := self.buffer.find(b"\r\n\r\n")) >= 0:
+            lines = self.buffer[:end].decode("latin-1").split("\r\n")
+            length = next(
+                (int(line.split(":")[1]) for line in lines if line.lower().startswith("content-length:")), 0
+            )
+            if len(self.buffer) < end + 4 + length:
+                return
+            body = self.buffer[end + 4 : end + 4 + length]
+            self.buffer = self.buffer[end + 4 + length :]
+            self.serve(lines[0].split(" ")[1], body)
+
+    def serve(self, path: str, body: bytes) -> None:
+        answer = self.service.answer(path, body)
+        delay = self.service.delay_s(time.monotonic()) if path.endswith("/predict") else 0.0
+        if delay:
+            asyncio.get_running_loop().call_later(delay, self.write, answer)
+        else:
+            self.write(answer)
+
+    def write(self, answer: bytes) -> None:
+        if self.transport is None or self.transport.is_closing():
+            return
+        if answer:
+            self.transport.write(answer)
+        if answer in (FAULTS["close"], FAULTS["cut"], FAULTS["no_http"]):
+            self.transport.close()
+
+
+async def main(options: dict[str, Any]) -> None:
+    """Serve until killed."""
+    service = Service(options)
+    server = await asyncio.get_running_loop().create_server(lambda: Connection(service), "127.0.0.1", 0)
+    print(server.sockets[0].getsockname()[1], flush=True)  # noqa: T201 - the port is this program's output
+    async with server:
+        await server.serve_forever()
+
+
+if __name__ == "__main__":
+    asyncio.run(main(json.loads(sys.argv[1]) if len(sys.argv) > 1 else {}))
