@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import altair as alt
 
 from loadtest.report import formats
-from loadtest.report.chart_style import Canvas, Figure, LegendEntry, Paint, draw, series_paint
+from loadtest.report.chart_style import Canvas, Figure, LegendEntry, Paint, draw, log_ticks, series_paint
 from loadtest.report.curves import CurvePoint, tail_of
 
 if TYPE_CHECKING:
@@ -30,6 +29,7 @@ class ArmCurves:
     arm: str
     latency: tuple[CurvePoint, ...]
     service: tuple[CurvePoint, ...]
+    num_censored: int
     latency_s: Distribution
     service_s: Distribution
 
@@ -44,7 +44,7 @@ def latency_figure(arms: Sequence[ArmCurves]) -> Figure:
             "Share of requests answered within a time; the vertical axis is stretched towards 100 % so "
             "that the tail can be read. Latency counts from the instant a request was due, service time "
             "from when it was sent: where the two part, requests waited to be sent. Pale ends have fewer "
-            "than ten requests beyond them."
+            "than ten requests beyond them." + _unfinished(arms)
         ),
         alternative=" ".join(_words(arm) for arm in arms),
         legend=_legend(arms),
@@ -66,6 +66,11 @@ def _legend(arms: Sequence[ArmCurves]) -> tuple[LegendEntry, ...]:
         LegendEntry(paint=Paint.MUTED, text="solid: latency"),
         LegendEntry(paint=Paint.MUTED, text="dashed: service", swatch="dash"),
     )
+
+
+def _unfinished(arms: Sequence[ArmCurves]) -> str:
+    num = sum(arm.num_censored for arm in arms)
+    return f" {formats.plural(num, 'unfinished request')} would lie beyond the curves' ends." if num else ""
 
 
 def _words(arm: ArmCurves) -> str:
@@ -120,7 +125,9 @@ def _chart(arms: Sequence[ArmCurves], canvas: Canvas) -> Any:
                 "ms:Q",
                 title="milliseconds (log scale)",
                 scale=alt.Scale(type="log", domain=_domain(rows), nice=False),
-                axis=alt.Axis(values=_decades(rows, dense=not canvas.narrow), format=",~g", grid=True),
+                axis=alt.Axis(
+                    values=log_ticks(*_domain(rows), dense=not canvas.narrow), format=",~g", grid=True
+                ),
             ),
             y=alt.Y(
                 "tail:Q",
@@ -145,19 +152,31 @@ def _chart(arms: Sequence[ArmCurves], canvas: Canvas) -> Any:
             ),
         )
     )
-    return lines.properties(width=canvas.width, height=300 if canvas.narrow else 340)
+    layers = lines + _labels(arms[0]) if len(arms) == 1 else lines
+    return layers.properties(width=canvas.width, height=300 if canvas.narrow else 340)
+
+
+def _labels(arm: ArmCurves) -> Any:
+    """Name the percentiles on the curve itself; above and left of a rising curve there is always room."""
+    known = {name: getattr(arm.latency_s, name) for name in ("p50", "p95", "p99")}
+    rows = [
+        {
+            "ms": value * MILLI,
+            "tail": tail_of(int(name[1:]) / 100),
+            "text": f"{name} {formats.percentile(arm.latency_s, name)}",
+        }
+        for name, value in known.items()
+        if value is not None
+    ]
+    base = alt.Chart(alt.InlineData(values=rows)).encode(x="ms:Q", y="tail:Q")
+    dots = base.mark_point(
+        filled=True, size=60, color=series_paint(0).placeholder, stroke=Paint.CARD.placeholder, opacity=1
+    )
+    texts = base.mark_text(align="right", dx=-10, dy=-8, fontSize=13, color=Paint.INK.placeholder)
+    return dots + texts.encode(text="text:N")
 
 
 def _domain(rows: Sequence[dict[str, Any]]) -> list[float]:
     low = min((row["ms"] for row in rows), default=1.0)
     high = max((row["ms"] for row in rows), default=10.0)
     return [low * 0.95, max(high, low * 1.5) * 1.05]
-
-
-def _decades(rows: Sequence[dict[str, Any]], *, dense: bool) -> list[float]:
-    """Ticks at 1, 2, 5 of each decade within the data; only at 1 where many decades meet a phone."""
-    low, high = _domain(rows)
-    first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
-    steps = (1, 2, 5) if dense or last - first <= 3 else (1,)  # noqa: PLR2004 - three decades fit a phone
-    ticks = [step * 10.0**power for power in range(first, last + 1) for step in steps]
-    return [tick for tick in ticks if low <= tick <= high]

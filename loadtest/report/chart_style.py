@@ -56,6 +56,8 @@ CHARACTER_WIDTH = 7.4
 """CSS pixels a character at 12 px in DejaVu Sans, the widest font that a reader is likely to have; Vega
 measures with a narrower one, so room for labels is reserved rather than measured."""
 
+FEW_DECADES = 2
+
 SERIES = (Paint.SERIES_1, Paint.SERIES_2, Paint.SERIES_3, Paint.SERIES_4)
 
 
@@ -108,6 +110,15 @@ def arm_letter(position: int) -> str:
 def label_room(labels: Iterable[str]) -> int:
     """Return the pixels that the longest of these labels may take."""
     return math.ceil(max(map(len, labels), default=0) * CHARACTER_WIDTH) + 10
+
+
+def log_ticks(low: float, high: float, *, dense: bool = True) -> list[float]:
+    """Return ticks at 1, 2 and 5 of each decade in ``low .. high``; at 1 alone where they would crowd."""
+    first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
+    few = math.log10(high / low) <= FEW_DECADES
+    steps = (1, 2, 5) if few or (dense and last - first <= 2 * FEW_DECADES) else (1,)
+    ticks = [step * 10.0**power for power in range(first, last + 1) for step in steps]
+    return [tick for tick in ticks if low <= tick <= high]
 
 
 def draw(key: str, build: Callable[[Canvas], Any]) -> tuple[str, str]:

@@ -17,9 +17,9 @@ from loadtest.report.chart_style import (
     Figure,
     LegendEntry,
     Paint,
-    arm_letter,
     draw,
     label_room,
+    log_ticks,
     series_paint,
 )
 
@@ -72,16 +72,12 @@ def time_figure(arms: Sequence[ArmSlices]) -> Figure:
 
 
 def _legend(arms: Sequence[ArmSlices], *, has_errors: bool) -> tuple[LegendEntry, ...]:
-    names = tuple(
-        LegendEntry(paint=series_paint(i), text=f"{arm_letter(i)} {arm.arm}" if len(arms) > 1 else arm.arm)
-        for i, arm in enumerate(arms)
-    )
-    kinds = (
-        LegendEntry(paint=Paint.MUTED, text="median"),
-        LegendEntry(paint=Paint.MUTED, text="slowest", swatch="dash"),
-    )
+    several = len(arms) > 1
+    names = [LegendEntry(paint=series_paint(i), text=arm.arm) for i, arm in enumerate(arms)]
+    paint = Paint.MUTED if several else series_paint(0)
+    kinds = (LegendEntry(paint=paint, text="median"), LegendEntry(paint=paint, text="slowest", swatch="dash"))
     errors = (LegendEntry(paint=Paint.BAD, text="errors", swatch="cross"),) if has_errors else ()
-    return (*names, *kinds, *errors)
+    return (*(names if several else ()), *kinds, *errors)
 
 
 def _words(arm: ArmSlices) -> str:
@@ -121,7 +117,7 @@ def _time_axis(arms: Sequence[ArmSlices], canvas: Canvas, title: str | None) -> 
         "t:Q",
         title=title,
         scale=alt.Scale(domain=[0, end], nice=False),
-        axis=alt.Axis(tickCount=canvas.ticks, format="~g", labels=title is not None, ticks=title is not None),
+        axis=alt.Axis(tickCount=canvas.ticks, labels=title is not None, ticks=title is not None),
     )
 
 
@@ -136,13 +132,15 @@ def _colors(arms: Sequence[ArmSlices]) -> alt.Color:
 
 def _latency(arms: Sequence[ArmSlices], canvas: Canvas, room: int) -> Any:
     rows = _rows(arms)
+    known = [row["ms"] for row in rows if row["ms"]]
+    domain = [min(known, default=1.0) * 0.8, max(known, default=10.0) * 1.6]
     base = alt.Chart(alt.InlineData(values=rows)).encode(x=_time_axis(arms, canvas, None))
     lines = base.mark_line(strokeWidth=1.8, strokeJoin="round").encode(
         y=alt.Y(
             "ms:Q",
             title="latency, ms (log)",
-            scale=alt.Scale(type="log", nice=True),
-            axis=alt.Axis(minExtent=room, format=",~g", tickCount=5),
+            scale=alt.Scale(type="log", domain=domain, nice=False),
+            axis=alt.Axis(minExtent=room, format=",~g", values=log_ticks(*domain)),
         ),
         color=_colors(arms),
         strokeDash=alt.StrokeDash(

@@ -20,7 +20,7 @@ from loadtest.report.measure import Window
 from loadtest.report.mismatch import compare_cells, unloaded_answers
 from loadtest.report.quality import Key, Scored, score_arm, score_lookup
 from loadtest.report.records import ObjectiveVerdict
-from loadtest.report.run_files import OPEN, ReportError
+from loadtest.report.run_files import OPEN, ReportError, served_labels
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -135,7 +135,7 @@ def _key(runs: Sequence[RunFiles], rows: pl.DataFrame) -> Key:
     gold = {item: answer for run in runs for item, answer in run.gold.items()}
     return Key(
         gold=gold,
-        labels={task: labels for run in runs for task, labels in run.info.labels.items()},
+        labels={task: labels for run in runs for task, labels in served_labels(run.info).items()},
         candidates=read_searched(runs[0].folder, rows["task"].unique()),
     )
 

@@ -7,6 +7,12 @@ figure is a dash, never 0; a lower bound carries its sign.
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from loadtest.report.records import Distribution
 
 MISSING = "\N{EN DASH}"
 THIN_SPACE = "\N{NARROW NO-BREAK SPACE}"
@@ -80,3 +86,14 @@ def ratio_change(log_ratio: float | None) -> str:
 def plural(count_: int, noun: str, many: str | None = None) -> str:
     """Write a count with its noun in the right number."""
     return f"{count_:,} {noun if count_ == 1 else many or noun + 's'}"
+
+
+def moment(instant: datetime) -> str:
+    """Write an instant to the minute, in UTC."""
+    return instant.strftime("%-d %B %Y, %H:%M UTC")
+
+
+def percentile(distribution: Distribution, name: str) -> str:
+    """Write one figure of a distribution; a lower bound carries its sign, too few samples a dash."""
+    value: float | None = getattr(distribution, name)
+    return seconds(value, at_least=name in distribution.lower_bounds)

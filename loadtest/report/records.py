@@ -8,6 +8,7 @@ rates are a second, ratios lie in 0..1.
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
@@ -147,6 +148,7 @@ class Band(Record):
 class Check(Record):
     """One test of the run itself, with what was measured and what is allowed."""
 
+    run: str | None = Field(default=None, description="the run's folder, where a study has several")
     name: str
     passed: bool | None = Field(description="null: could not be measured")
     measured: str
@@ -194,6 +196,7 @@ class Summary(Record):
     notes: tuple[str, ...] = Field(description="what a reader must know: synthetic weights, sample text")
     deviations: tuple[str, ...] = Field(description="where requests were not formed as the benchmark does")
     environment: dict[str, JsonValue]
+    started: datetime | None = Field(default=None, description="of the first run, UTC")
     command: str | None
     trace: dict[str, JsonValue]
     variants: tuple[ServedVariant, ...]

@@ -16,7 +16,7 @@ from loadtest.analysis.fit import fit
 from loadtest.analysis.percentiles import exact
 from loadtest.analysis.validity import Bounds, Check, Measurements, check
 from loadtest.report.frames import with_durations
-from loadtest.report.run_files import OPEN
+from loadtest.report.run_files import COMPLETE, OPEN
 from loadtest.trace.arrivals import LawError, parse_law
 from loadtest.trace.samples import CUT_SHORT
 
@@ -30,7 +30,7 @@ MICRO = 1_000_000
 
 def check_run(run: RunFiles, bounds: Bounds | None = None) -> tuple[Check, ...]:
     """Return every check of a run, in the order in which a reader should see them."""
-    return check(measurements_of(run, bounds or Bounds()), bounds)
+    return (_ending(run), *check(measurements_of(run, bounds or Bounds()), bounds))
 
 
 def measurements_of(run: RunFiles, bounds: Bounds) -> Measurements:
@@ -54,6 +54,24 @@ def measurements_of(run: RunFiles, bounds: Bounds) -> Measurements:
         clock_drift_ratio=gauges.clock_drift_ratio,
         arrivals=_fit(run.header, frame, bounds) if is_open else None,
         changed_weights=gauges.changed_weights,
+    )
+
+
+def _ending(run: RunFiles) -> Check:
+    """Say whether the run went to its end; one that was stopped did not ask what its schedule says."""
+    outcome = run.info.outcome
+    complete = outcome.status == COMPLETE
+    said = f" {outcome.message}" if outcome.message else ""
+    return Check(
+        name="ending",
+        passed=complete,
+        measured=outcome.status,
+        allowed=COMPLETE,
+        sentence=(
+            "The run went to its end."
+            if complete
+            else f"The run did not go to its end ({outcome.status}).{said} Run it again."
+        ),
     )
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
+from loadtest.analysis.scoring import match_labels
 from loadtest.trace.items import TraceError, read_gold
 from loadtest.trace.samples import SamplesError, read_samples
 from loadtest.trace.schedule import GOLD_FILE, SCHEDULE_FILE, read_schedule
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 RUN_FILE = "run.json"
 OPEN = "open"
+COMPLETE = "complete"
 NOT_OPEN = ("closed", "offline")
 
 
@@ -43,7 +45,7 @@ class VariantInfo(BaseModel):
     name: str
     revision: str | None = None
     synthetic: bool = False
-    dtype: str | None = None
+    labels: tuple[str, ...] | None = None
 
 
 class Gauges(BaseModel):
@@ -52,6 +54,7 @@ class Gauges(BaseModel):
     model_config = ConfigDict(extra="allow", frozen=True)
 
     num_scheduled: int | None = None
+    num_recorded: int | None = None
     num_workers: int = 1
     num_workers_lost: int = 0
     generator_cpu_ratio: float | None = None
@@ -59,6 +62,16 @@ class Gauges(BaseModel):
     hub_delay_p99_s: float | None = None
     clock_drift_ratio: float | None = None
     changed_weights: tuple[str, ...] | None = None
+
+
+class Ending(BaseModel):
+    """How the run ended, as the generator's coordinator saw it."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    status: str = COMPLETE
+    message: str = ""
+    start_wall_ns: int = 0
 
 
 class RunInfo(BaseModel):
@@ -73,7 +86,9 @@ class RunInfo(BaseModel):
     objectives: tuple[str, ...] = ()
     labels: Annotated[dict[str, dict[str, str]], Field(default_factory=dict)]
     environment: Annotated[dict[str, JsonValue], Field(default_factory=dict)]
+    tasks: Annotated[dict[str, str], Field(default_factory=dict, description="task to variant")]
     gauges: Gauges = Gauges()
+    outcome: Ending = Ending()
     variants: tuple[VariantInfo, ...] = ()
     deviations: tuple[str, ...] = ()
 
@@ -94,6 +109,17 @@ class RunFiles:
         """``open``, ``closed`` or ``offline``; a run whose trace is gone is taken to be open, as most are."""
         law = self.header.law.partition(":")[0] if self.header else OPEN
         return law if law in NOT_OPEN else OPEN
+
+
+def served_labels(info: RunInfo) -> dict[str, Mapping[str, str]]:
+    """Return, for each task with named labels, what each label of its variant stands for."""
+    cards = {card.name: card for card in info.variants}
+    matched: dict[str, Mapping[str, str]] = {}
+    for task, name in info.tasks.items():
+        card = cards.get(name)
+        if card is not None and card.labels:
+            matched[task] = match_labels(task, card.labels, info.labels.get(task)).labels
+    return {**info.labels, **matched}
 
 
 def read_run(run_dir: Path) -> RunFiles:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from loadtest.analysis.validity import reasons
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from loadtest.report.run_files import RunFiles
 
 SUMMARY_FILE = "summary.json"
+NS_PER_S = 1_000_000_000
 
 
 def write_summary(run_dir: Path, reference_dir: Path | None = None) -> Summary:
@@ -59,13 +61,11 @@ def summarise(runs: Sequence[RunFiles], examined: Examined) -> Summary:
     return Summary(
         valid=not why,
         reasons=tuple(why),
-        checks=tuple(
-            Check(**asdict(check) | ({"name": f"{run.folder.name}: {check.name}"} if named else {}))
-            for run, check in checks
-        ),
+        checks=tuple(Check(run=run.folder.name if named else None, **asdict(check)) for run, check in checks),
         notes=notes_of(runs),
         deviations=tuple(dict.fromkeys(_deviations(runs))),
         environment=first.info.environment,
+        started=_started(first),
         command=first.info.command,
         trace={} if first.header is None else json.loads(first.header.to_line()),
         variants=_variants(runs),
@@ -78,6 +78,11 @@ def summarise(runs: Sequence[RunFiles], examined: Examined) -> Summary:
         by_arm=grouping.by_arm(),
         objectives=examined.objectives,
     )
+
+
+def _started(run: RunFiles) -> datetime | None:
+    wall_ns = run.info.outcome.start_wall_ns
+    return datetime.fromtimestamp(wall_ns // NS_PER_S, UTC) if wall_ns > 0 else None
 
 
 def _deviations(runs: Sequence[RunFiles]) -> list[str]:

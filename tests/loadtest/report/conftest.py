@@ -10,18 +10,20 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
 import pytest
-from numpy.typing import NDArray
 
 from loadtest.datasets.tasks import TASKS, Task
 from loadtest.trace.embeddings import Candidates, write_candidates, write_queries
 from loadtest.trace.items import Gold, GoldAnswer, Item, Role, write_gold, write_items
 from loadtest.trace.samples import SCHEMA, write_samples
 from loadtest.trace.schedule import Arrival, Header, Source, write_schedule
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 WIDTH = 8
 RETRIEVAL = (Task.TATOEBA, Task.MEWSLIX, Task.LAREQA)
@@ -288,6 +290,8 @@ def _info(plan: RunPlan, header: Header, frame: pl.DataFrame) -> dict[str, Any]:
         "index": "../index",
         "arm": plan.arm,
         "trace": "../trace",
+        "tasks": dict(frame.select("task", "variant").unique().iter_rows()),
+        "outcome": {"status": "complete", "message": "", "start_wall_ns": 1_790_000_000_000_000_000},
         "target": "http://127.0.0.1:8080",
         "command": "xlmr-load run --trace trace --target http://127.0.0.1:8080 --arm arm.toml --out run",
         "environment": {"cpu": "a made-up processor", "cores": 2, "python": "3.11.2", "git": "0123abc"},

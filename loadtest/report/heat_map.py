@@ -1,0 +1,258 @@
+"""Task by language, as tables: a figure a cell, shaded by its size, with the number of requests behind it.
+
+Rules: a map is a table, so that it can be read aloud, copied, and printed; a cell that has too few requests
+for its figure says so and has no shade; shades are seven steps between the smallest and the largest figure
+of the map, on a log scale for durations and tokens.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from loadtest.datasets.tasks import LANGUAGES, TASKS, Task
+from loadtest.report import formats
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from loadtest.report.records import Group
+    from loadtest.report.study_record import Comparison
+
+LEVELS = 7
+Cells = dict[str, dict[str, "Group"]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeatCell:
+    """One cell: what it shows, behind how many requests, in which shade (0 to 6, None for no figure)."""
+
+    text: str
+    n: int | None
+    level: int | None
+    mark: str = ""
+    words: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeatMap:
+    """One map; ``scale`` names its colours (heat, cool, good, bad)."""
+
+    key: str
+    title: str
+    caption: str
+    scale: str
+    tasks: tuple[str, ...]
+    rows: tuple[tuple[str, tuple[HeatCell | None, ...]], ...]
+    low: str
+    high: str
+
+    @property
+    def task_titles(self) -> tuple[str, ...]:
+        """The tasks as the benchmark writes them."""
+        return tuple(task_title(task) for task in self.tasks)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measure:
+    """What a map shows of a cell, and how it is written; ``needs`` says what a figure takes."""
+
+    key: str
+    title: str
+    caption: str
+    scale: str
+    value: Callable[[Group], float | None]
+    write: Callable[[float | None], str]
+    count: Callable[[Group], int]
+    logarithmic: bool = False
+
+
+def _quality(group: Group) -> float | None:
+    return group.quality.score if group.quality else None
+
+
+def _num_scored(group: Group) -> int:
+    return group.quality.num_scored if group.quality else 0
+
+
+def _mismatch(group: Group) -> float | None:
+    return group.mismatch.ratio if group.mismatch else None
+
+
+def _num_compared(group: Group) -> int:
+    return group.mismatch.num_compared if group.mismatch else 0
+
+
+def _n(group: Group) -> int:
+    return group.latency_s.n
+
+
+MEASURES = (
+    Measure(
+        key="p95",
+        title="p95 latency",
+        caption="milliseconds; a p95 takes 200 requests a cell",
+        scale="heat",
+        value=lambda group: group.latency_s.p95,
+        write=formats.milliseconds,
+        count=_n,
+        logarithmic=True,
+    ),
+    Measure(
+        key="p50",
+        title="median latency",
+        caption="milliseconds; a median takes 20 requests a cell",
+        scale="heat",
+        value=lambda group: group.latency_s.p50,
+        write=formats.milliseconds,
+        count=_n,
+        logarithmic=True,
+    ),
+    Measure(
+        key="mean",
+        title="mean latency",
+        caption="milliseconds; a mean of few requests is mostly chance",
+        scale="heat",
+        value=lambda group: group.latency_s.mean,
+        write=formats.milliseconds,
+        count=_n,
+        logarithmic=True,
+    ),
+    Measure(
+        key="tokens",
+        title="tokens a request",
+        caption="mean tokens that the encoder was given, over windows and choices",
+        scale="cool",
+        value=lambda group: group.tokens.mean,
+        write=formats.number,
+        count=lambda group: group.num_answered,
+        logarithmic=True,
+    ),
+    Measure(
+        key="quality",
+        title="quality",
+        caption="the benchmark's score of each task, 0 to 1, over distinct items",
+        scale="good",
+        value=_quality,
+        write=formats.score,
+        count=_num_scored,
+    ),
+    Measure(
+        key="mismatch",
+        title="mismatch",
+        caption="share of answers that differ from the unloaded server's; 0 is expected",
+        scale="bad",
+        value=_mismatch,
+        write=formats.percent,
+        count=_num_compared,
+    ),
+)
+
+
+def heat_maps(cells: Mapping[str, Mapping[str, Group]], prefix: str = "") -> tuple[HeatMap, ...]:
+    """Return the maps that have at least one figure."""
+    maps = (heat_map(measure, cells, prefix) for measure in MEASURES)
+    return tuple(found for found in maps if found is not None)
+
+
+def heat_map(measure: Measure, cells: Mapping[str, Mapping[str, Group]], prefix: str = "") -> HeatMap | None:
+    """Return one map; None where no cell has the figure."""
+    values = [measure.value(group) for row in cells.values() for group in row.values()]
+    known = [value for value in values if value is not None]
+    if not known:
+        return None
+    tasks, languages = task_order(cells), language_order({code for row in cells.values() for code in row})
+    shade = _shader(known, logarithmic=measure.logarithmic)
+
+    def cell(task: str, language: str) -> HeatCell | None:
+        group = cells[task].get(language)
+        if group is None:
+            return None
+        value, n = measure.value(group), measure.count(group)
+        text = formats.MISSING if value is None else measure.write(value)
+        words = f"{task_title(task)}, {language}: {text}, n {n:,}"
+        return HeatCell(text=text, n=n, level=None if value is None else shade(value), words=words)
+
+    return HeatMap(
+        key=f"{prefix}{measure.key}",
+        title=measure.title,
+        caption=measure.caption,
+        scale=measure.scale,
+        tasks=tasks,
+        rows=tuple((language, tuple(cell(task, language) for task in tasks)) for language in languages),
+        low=measure.write(min(known)),
+        high=measure.write(max(known)),
+    )
+
+
+def ratio_map(comparisons: Iterable[Comparison], arm: str) -> HeatMap | None:
+    """Return the ratios of an arm to the reference by task and language, marked where they stay different."""
+    found = {
+        (comparison.task, comparison.language): comparison
+        for comparison in comparisons
+        if comparison.task and comparison.language and comparison.arm == arm
+    }
+    known = [abs(c.log_ratio) for c in found.values() if c.log_ratio is not None]
+    if not known:
+        return None
+    tasks = task_order({task for task, _ in found if task})
+    languages = language_order({language for _, language in found if language})
+    largest = max(known) or 1.0
+
+    def cell(task: str, language: str) -> HeatCell | None:
+        comparison = found.get((task, language))
+        if comparison is None:
+            return None
+        ratio = comparison.log_ratio
+        level = None if ratio is None else round((ratio / largest + 1) / 2 * (LEVELS - 1))
+        words = (
+            f"{task_title(task)}, {language}: ratio {formats.ratio_change(ratio)}, {comparison.word}"
+            f"{' after correction' if comparison.marked else ''}"
+        )
+        return HeatCell(
+            text=formats.ratio_change(ratio),
+            n=comparison.num_pairs,
+            level=level,
+            mark="*" if comparison.marked else "",
+            words=words,
+        )
+
+    return HeatMap(
+        key="ratio",
+        title="ratio of latency",
+        caption=f"{arm} to the reference; * stays different from 1 after correction; n counts pairs",
+        scale="both",
+        tasks=tasks,
+        rows=tuple((language, tuple(cell(task, language) for task in tasks)) for language in languages),
+        low=formats.ratio_change(-largest),
+        high=formats.ratio_change(largest),
+    )
+
+
+def task_title(task: str) -> str:
+    """Return a task's name as the benchmark writes it."""
+    return TASKS[Task(task)].title if task in set(Task) else task
+
+
+def task_order(tasks: Iterable[str]) -> tuple[str, ...]:
+    """Put tasks in the benchmark's order, unknown ones last."""
+    order = [task.value for task in Task]
+    return tuple(sorted(tasks, key=lambda task: (order.index(task) if task in order else len(order), task)))
+
+
+def language_order(languages: Iterable[str]) -> tuple[str, ...]:
+    """Put languages in alphabetical order of their codes, unknown ones last."""
+    return tuple(sorted(languages, key=lambda code: (code not in LANGUAGES, code)))
+
+
+def _shader(known: Sequence[float], *, logarithmic: bool) -> Callable[[float], int]:
+    low, high = min(known), max(known)
+    if logarithmic and low > 0:
+        low, high = math.log(low), math.log(high)
+
+    def shade(value: float) -> int:
+        place = math.log(value) if logarithmic and value > 0 and min(known) > 0 else value
+        return 0 if high == low else round((place - low) / (high - low) * (LEVELS - 1))
+
+    return shade

@@ -1,0 +1,109 @@
+"""One self-contained page: no script, no request to anywhere, light, dark and on paper.
+
+Rules: everything is inside the file; a Content-Security-Policy forbids the rest; text from runs and traces is
+escaped, only drawings made here are not.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from loadtest.report import formats
+from loadtest.report.examine import examine
+from loadtest.report.heat_map import task_title
+from loadtest.report.page import build_page
+from loadtest.report.run_files import read_run
+from loadtest.report.study_files import is_study, read_study
+from loadtest.report.summary import save_summary, summarise
+from loadtest.report.verdict import key_figures
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from loadtest.report.page import Page
+    from loadtest.report.records import Summary
+
+REPORT_FILE = "report.html"
+
+
+def write_report(
+    folder: Path,
+    reference_dir: Path | None = None,
+    *,
+    told: Callable[[str, int, int], None] = lambda *_: None,
+) -> Path:
+    """Write ``summary.json`` and ``report.html`` of a run or of a study; return the page's path.
+
+    ``reference_dir``: a run of the same arm against the unloaded server, for the mismatch of answers; a study
+    names its own. ``told`` hears (what is being done, how much is done, of how much).
+
+    Raises:
+        ReportError: a file is missing or damaged.
+    """
+    found = read_study(folder) if is_study(folder) else None
+    runs = found.runs if found else (read_run(folder),)
+    references = found.references if found else ()
+    if reference_dir is not None:
+        references = (read_run(reference_dir),)
+    examined = examine(runs, references, told)
+    summary = summarise(runs, examined)
+    save_summary(folder, summary)
+    page = build_page(
+        summary,
+        examined.frame,
+        title=found.record.name if found else _run_title(summary),
+        redo=f"xlmr-load report {folder.name}",
+        study=found.record if found else None,
+        pooling=found.pooling if found else None,
+        told=told,
+    )
+    return save_page(folder, page)
+
+
+def _run_title(summary: Summary) -> str:
+    return f"{', '.join(summary.by_arm)} on {summary.trace.get('name', 'an unknown trace')}"
+
+
+def save_page(folder: Path, page: Page) -> Path:
+    """Write a page and return its path."""
+    path = folder / REPORT_FILE
+    path.write_text(render(page), encoding="utf-8")
+    return path
+
+
+def render(page: Page) -> str:
+    """Return the page as HTML."""
+    environment = Environment(
+        loader=PackageLoader("loadtest.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(
+        seconds=formats.seconds,
+        milliseconds=formats.milliseconds,
+        number=formats.number,
+        rate=formats.rate,
+        count=formats.count,
+        percent=formats.percent,
+        score=formats.score,
+        ratio=formats.ratio_change,
+        task=task_title,
+        signs=_signs,
+        moment=formats.moment,
+        drawing=Markup,  # only for SVG drawn by chart_style, whose labels Vega escapes
+    )
+    environment.globals.update(
+        percentile=formats.percentile, key_figures=key_figures, missing=formats.MISSING
+    )
+    return environment.get_template("report.html.j2").render(page=page)
+
+
+def _signs(text: str) -> str:
+    """Write comparison signs as people do."""
+    return text.replace("<=", "\N{LESS-THAN OR EQUAL TO}").replace(">=", "\N{GREATER-THAN OR EQUAL TO}")

@@ -1,0 +1,240 @@
+"""What the page shows, put together before anything is written: figures, tables and words.
+
+Rules: every number comes from the summary or from the study's record; the samples are read only for what is
+drawn point by point (curves and the course of time). The page is complete without them being shown.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from loadtest.report import formats
+from loadtest.report.chart_forest import forest_figure
+from loadtest.report.chart_latency import ArmCurves, latency_figure
+from loadtest.report.chart_split import split_figure
+from loadtest.report.chart_style import Paint, arm_letter, series_paint
+from loadtest.report.chart_sweep import sweep_figure
+from loadtest.report.chart_time import ArmSlices, time_figure
+from loadtest.report.chart_tokens import tokens_figure
+from loadtest.report.curves import latency_curve
+from loadtest.report.heat_map import heat_maps, ratio_map, task_order, task_title
+from loadtest.report.records import Check
+from loadtest.report.slices import time_slices
+from loadtest.report.verdict import strip_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from loadtest.report.chart_style import Figure
+    from loadtest.report.heat_map import HeatMap
+    from loadtest.report.records import Group, Summary
+    from loadtest.report.study_files import Pooling
+    from loadtest.report.study_record import StudyRecord
+    from loadtest.report.verdict import Strip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArmTag:
+    """How an arm is called and coloured throughout the page."""
+
+    name: str
+    letter: str
+    paint: Paint
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TableRow:
+    """One arm in one task (or in all); bars are shares of the slowest row's figure."""
+
+    task: str
+    arm: ArmTag
+    group: Group
+    p50_ratio: float
+    p95_ratio: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page:
+    """All that the template needs. ``figures`` by key; one that cannot be drawn is absent."""
+
+    title: str
+    strip: Strip
+    summary: Summary
+    study: StudyRecord | None
+    checks: tuple[Check, ...]
+    pooled: str
+    left_out: bool
+    is_synthetic: bool
+    arms: tuple[ArmTag, ...]
+    tasks: tuple[tuple[str, tuple[TableRow, ...]], ...]
+    figures: Mapping[str, Figure]
+    maps: tuple[tuple[ArmTag | None, tuple[HeatMap, ...]], ...]
+    provenance: tuple[tuple[str, str], ...]
+    redo: str
+
+
+def build_page(  # noqa: PLR0913 - options by name
+    summary: Summary,
+    frame: pl.DataFrame,
+    *,
+    title: str,
+    redo: str,
+    study: StudyRecord | None = None,
+    pooling: Pooling | None = None,
+    told: Callable[[str, int, int], None] = lambda *_: None,
+) -> Page:
+    """Put a page together.
+
+    ``frame``: the samples of ``examine``; ``redo``: the command that makes the page again; ``pooling``: which
+    runs of a study are pooled into the figures.
+    """
+    tags = _tags(summary)
+    return Page(
+        title=title,
+        strip=strip_of(summary, study),
+        summary=summary,
+        study=study,
+        checks=summary.checks if study is None else _pooled_checks(summary.checks),
+        pooled=pooling.sentence if pooling else "",
+        left_out=bool(pooling and pooling.num_left_out),
+        is_synthetic=any(variant.synthetic for variant in summary.variants),
+        arms=tags,
+        tasks=_table(summary, tags),
+        figures=_figures(summary, frame, study, told),
+        maps=_maps(summary, tags, study),
+        provenance=_flat(summary.environment),
+        redo=redo,
+    )
+
+
+def _pooled_checks(checks: Sequence[Check]) -> tuple[Check, ...]:
+    """Say of each check in how many of a study's runs it passed."""
+    pooled = []
+    for name in dict.fromkeys(check.name for check in checks):
+        same = [check for check in checks if check.name == name]
+        known = [check for check in same if check.passed is not None]
+        num_passed = sum(bool(check.passed) for check in known)
+        pooled.append(
+            Check(
+                name=name,
+                passed=None if not known else num_passed == len(known),
+                measured=f"in {num_passed} of {formats.plural(len(known), 'run')}",
+                allowed=same[0].allowed,
+                sentence="",
+            )
+        )
+    return tuple(pooled)
+
+
+def _tags(summary: Summary) -> tuple[ArmTag, ...]:
+    return tuple(
+        ArmTag(name=name, letter=arm_letter(place), paint=series_paint(place))
+        for place, name in enumerate(summary.by_arm)
+    )
+
+
+def _table(summary: Summary, tags: tuple[ArmTag, ...]) -> tuple[tuple[str, tuple[TableRow, ...]], ...]:
+    """Return the rows of each task, all tasks together last."""
+    arms = [(tag, summary.by_arm[tag.name]) for tag in tags]
+    groups = {
+        task_title(task): [(tag, arm.by_task[task]) for tag, arm in arms if task in arm.by_task]
+        for task in task_order(summary.by_task)
+    }
+    if len(groups) != 1:
+        groups["all tasks"] = [(tag, arm.overall) for tag, arm in arms]
+    slowest50 = max((g.latency_s.p50 or 0 for rows in groups.values() for _, g in rows), default=0) or 1
+    slowest95 = max((g.latency_s.p95 or 0 for rows in groups.values() for _, g in rows), default=0) or 1
+    return tuple(
+        (
+            task,
+            tuple(
+                TableRow(
+                    task=task,
+                    arm=tag,
+                    group=group,
+                    p50_ratio=(group.latency_s.p50 or 0) / slowest50,
+                    p95_ratio=(group.latency_s.p95 or 0) / slowest95,
+                )
+                for tag, group in rows
+            ),
+        )
+        for task, rows in groups.items()
+    )
+
+
+def _figures(
+    summary: Summary,
+    frame: pl.DataFrame,
+    study: StudyRecord | None,
+    told: Callable[[str, int, int], None],
+) -> dict[str, Figure]:
+    by_arm = {name: frame.filter(pl.col("arm") == name) for name in summary.by_arm}
+    builders: list[Callable[[], Figure | None]] = [
+        lambda: latency_figure([_curves(name, rows, summary) for name, rows in by_arm.items()]),
+        lambda: _split(summary),
+        lambda: time_figure([_slices(name, rows) for name, rows in by_arm.items()]),
+    ]
+    if study is not None:
+        builders += [
+            lambda: forest_figure(study),
+            lambda: sweep_figure(study.capacities),
+            lambda: tokens_figure(study.token_fits),
+        ]
+    figures = {}
+    for done, build in enumerate(builders):
+        told("Drawing", done, len(builders))
+        figure = build()
+        if figure is not None:
+            figures[figure.key] = figure
+    return figures
+
+
+def _split(summary: Summary) -> Figure | None:
+    bands = {name: arm.bands for name, arm in summary.by_arm.items() if arm.bands}
+    return split_figure(bands) if bands else None
+
+
+def _curves(name: str, rows: pl.DataFrame, summary: Summary) -> ArmCurves:
+    timed = rows.filter(~pl.col("failed"))
+    sent = timed.filter(pl.col("service_s").is_not_null())
+    group = summary.by_arm[name].overall
+    return ArmCurves(
+        arm=name,
+        latency=latency_curve(timed["latency_s"].to_numpy(), timed["censored"].to_numpy()),
+        service=latency_curve(sent["service_s"].to_numpy(), sent["censored"].to_numpy()),
+        num_censored=group.num_censored,
+        latency_s=group.latency_s,
+        service_s=group.service_s,
+    )
+
+
+def _slices(name: str, rows: pl.DataFrame) -> ArmSlices:
+    return ArmSlices(arm=name, slices=time_slices(rows, num_runs=rows["run"].n_unique()))
+
+
+def _maps(
+    summary: Summary, tags: tuple[ArmTag, ...], study: StudyRecord | None
+) -> tuple[tuple[ArmTag | None, tuple[HeatMap, ...]], ...]:
+    """Return the maps of each arm; a study's ratios first."""
+    found: list[tuple[ArmTag | None, tuple[HeatMap, ...]]] = []
+    if study is not None:
+        ratios = [ratio_map(study.comparisons, tag.name) for tag in tags if tag.name != study.reference]
+        found.append((None, tuple(filter(None, ratios))))
+    for tag in tags:
+        maps = heat_maps(summary.by_arm[tag.name].by_task_language, prefix=f"{tag.letter}-".lower())
+        found.append((tag if len(tags) > 1 else None, maps))
+    return tuple((tag, maps) for tag, maps in found if maps)
+
+
+def _flat(value: object, prefix: str = "") -> tuple[tuple[str, str], ...]:
+    """Write nested values as lines of a name and a text."""
+    if isinstance(value, dict):
+        return tuple(line for key, inner in value.items() for line in _flat(inner, f"{prefix} {key}".strip()))
+    if isinstance(value, list | tuple):
+        text = ", ".join(str(inner) for inner in value) or "none"
+    else:
+        text = "not known" if value is None else str(value)
+    return ((prefix.replace("_", " "), text),)
