@@ -166,15 +166,15 @@ def _cover_composed(ends: NDArray[np.int32], starts: NDArray[np.int32], text: st
     Where the normaliser composes a letter and its combining marks, the library places the
     result on the letter alone, and a span that ends there would lose the marks.
     """
-    if unicodedata.is_normalized("NFC", text):
+    if unicodedata.is_normalized("NFKC", text):
         return  # nothing was composed
-    covered = 0
-    for piece in range(len(ends)):
-        following = starts[piece + 1] if piece + 1 < len(starts) else len(text)
-        end = covered = max(covered, int(ends[piece]))
-        while end < following and not unicodedata.category(text[end]).startswith(("Z", "C")):
+    covered = np.maximum.accumulate(ends)
+    following = np.append(starts[1:], len(text))
+    for piece in np.flatnonzero((ends == covered) & (ends < following)):
+        end = int(ends[piece])
+        while end < following[piece] and not unicodedata.category(text[end]).startswith(("Z", "C")):
             end += 1
-        ends[piece] = end if ends[piece] == covered else ends[piece]
+        ends[piece] = end
 
 
 def _concatenate(arrays: Iterable[NDArray[np.int32]]) -> NDArray[np.int32]:
