@@ -43,7 +43,7 @@ def check(
     if as_json:
         typer.echo(json.dumps([asdict(stock) for stock in stocks], ensure_ascii=False, indent=1))
     else:
-        _print(stocks, candidates)
+        _print(library, stocks, candidates)
     num_damaged = sum(stock.state is State.DAMAGED for stock in stocks)
     if num_damaged:
         stop(ExitCode.USAGE, f"{num_damaged} damaged; each is named above with its file and line.")
@@ -55,13 +55,13 @@ def _take_stock(library: Library, tasks: Sequence[Task]) -> list[Stock]:
         return list(bar.track(take_stock(library, tasks), total=total, description="reading"))
 
 
-def _print(stocks: Sequence[Stock], candidates: str | None) -> None:
+def _print(library: Library, stocks: Sequence[Stock], candidates: str | None) -> None:
     """Print a line a cell, never wrapped, so that addresses can be copied and lines searched."""
     for task in dict.fromkeys(stock.task for stock in stocks):
         rows = [stock for stock in stocks if stock.task is task]
         spec, origin = TASKS[task], ORIGINS[task]
         there = sum(stock.state is State.THERE for stock in rows)
-        typer.echo(f"{spec.title}: {there} of {len(rows)} languages; licence: {spec.licence}")
+        typer.echo(f"{spec.title}: {there} of {len(rows)} languages; licence: {library.licence_of(task)}")
         for stock in rows:
             typer.echo(f"  {_line(stock)}")
         if task is Task.MEWSLIX and candidates:

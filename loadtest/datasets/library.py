@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 BUNDLED = "bundled"
 """The name of the sample that comes with the project."""
 
+BUNDLED_LICENCE = "CC0 1.0 (sample text written for this project)"
+
 _HOLDS_ALL_LANGUAGES = frozenset({Format.XNLI_UPSTREAM, Format.SQUAD_ALL, Format.MENTIONS_ALL})
 
 
@@ -62,10 +64,12 @@ class _Shared:
 class Library:
     """The data sets under one folder."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, licence: str | None = None) -> None:
+        """Take a folder; ``licence`` is that of all texts in it where it is not the data sets' own."""
         if not folder.is_dir():
             raise DataError(folder, "no such folder; give the one that holds xnli, xquad, ..")
         self.folder = folder
+        self._licence = licence
         self._shared: dict[Path, _Shared] = {}
 
     def find(self, task: Task, language: str) -> Found | None:
@@ -104,6 +108,10 @@ class Library:
         if not examples:
             raise DataError(found.files[0], "holds no example; the file was cut, fetch it again")
         return Portion(task=task, language=language, examples=examples, candidates=candidates, files=used)
+
+    def licence_of(self, task: Task) -> str:
+        """Return the licence under which a task's texts come."""
+        return self._licence or TASKS[task].licence
 
     @property
     def has_entities(self) -> bool:
@@ -182,7 +190,9 @@ def open_library(name: str) -> Library:
     Raises:
         DataError: there is no such folder.
     """
-    return Library(Path(__file__).parent / BUNDLED / "data" if name == BUNDLED else Path(name))
+    if name == BUNDLED:
+        return Library(Path(__file__).parent / BUNDLED / "data", licence=BUNDLED_LICENCE)
+    return Library(Path(name))
 
 
 def _read_all_languages(format_: Format, path: Path) -> tuple[Mapping[str, Sequence[Example]], str]:

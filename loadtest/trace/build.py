@@ -193,7 +193,7 @@ class _Builder:
             languages=(*(before.languages if before else ()), *languages),
             file=file,
             sha256=sha256,
-            licence=TASKS[task].licence,
+            licence=self._library.licence_of(task),
             gold=gold or (before is not None and before.gold),
         )
 

@@ -16,7 +16,7 @@ from tokenizers import Tokenizer
 
 from loadtest.analysis.scoring import Answer, Candidates, average_scores, score_task
 from loadtest.datasets.examples import WordsExample, has_gold
-from loadtest.datasets.library import Library, open_library
+from loadtest.datasets.library import BUNDLED_LICENCE, Library, open_library
 from loadtest.datasets.tasks import ENTITY_LABELS, LANGUAGES, TASKS, UPOS_LABELS, Task
 from loadtest.datasets.tatoeba import ISO_639_3
 from loadtest.trace.requests import Deviations, gold_of, item_of
@@ -256,6 +256,11 @@ def test_the_sample_says_what_it_is() -> None:
     readme = (DATA.parent / "README.md").read_text(encoding="utf-8")
     assert "not a benchmark" in readme
     assert "CC0 1.0" in readme
+
+
+def test_no_data_sets_licence_is_claimed_for_it(library: Library, tmp_path: Path) -> None:
+    assert {library.licence_of(task) for task in Task} == {BUNDLED_LICENCE}
+    assert Library(tmp_path).licence_of(Task.TYDIQA) == "Apache-2.0"
 
 
 def test_an_oracle_scores_one_on_every_cell(library: Library) -> None:

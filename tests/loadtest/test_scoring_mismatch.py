@@ -114,5 +114,10 @@ def test_an_answer_of_the_wrong_shape_equals_only_its_like(broken: Any) -> None:
     assert not is_same_answer(broken, {"choice": 0, "scores": [1.0, 0.0]})
 
 
+def test_a_number_that_is_none_is_a_mismatch_and_no_difference() -> None:
+    found = agreement({"x": {"embedding": [1.0]}}, [("x", {"embedding": [float("nan")]})])
+    assert (found.mismatched, found.largest_difference) == (("x",), 0.0)
+
+
 def test_nothing_compared_has_no_rate() -> None:
     assert agreement({}, [("x", {"choice": 0})]).mismatch_rate is None

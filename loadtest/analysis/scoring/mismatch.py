@@ -40,7 +40,7 @@ class Tolerance:
 class Agreement:
     """How many answers under load equal the unloaded ones.
 
-    ``largest_difference`` is over the numbers of answers that decide the same; 0 where there are none.
+    ``largest_difference`` is over the finite numbers of answers that decide the same; 0 without any.
     """
 
     n_compared: int
@@ -80,7 +80,8 @@ def agreement(
         compared += 1
         before, after = _read(unloaded[item]), _read(answer)
         if before.decision == after.decision and before.numbers.shape == after.numbers.shape:
-            worst = max(worst, _difference(before.numbers, after.numbers))
+            difference = _difference(before.numbers, after.numbers)
+            worst = max(worst, difference if np.isfinite(difference) else 0.0)
         if not _are_equal(before, after, bound):
             mismatched.append(item)
     return Agreement(
