@@ -230,7 +230,7 @@ class LocalBackend:
             return 0.0
         engine_s = 0.0
         for item in batch.items:
-            if item.work_id not in self._pending:
+            if not self._pending.awaits(item.work_id):
                 continue
             run = await self._ask_engine(batch.lane, (item,))
             engine_s += run.finished_at - run.started_at

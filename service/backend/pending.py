@@ -44,8 +44,10 @@ class PendingWorks:
         self._on_deadline = on_deadline
         self._by_id: dict[int, _Pending] = {}
 
-    def __contains__(self, work_id: int) -> bool:
-        return work_id in self._by_id
+    def awaits(self, work_id: int) -> bool:
+        """Whether somebody still waits for a work."""
+        pending = self._by_id.get(work_id)
+        return pending is not None and not pending.future.done()
 
     def add(self, work: Work) -> asyncio.Future[Outcome]:
         """Return the future of a work; it fails by itself at the work's deadline."""

@@ -1,0 +1,109 @@
+"""A small catalogue of true checkpoints, and the service on it with a real socket."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import httpx2
+import uvicorn
+from prometheus_client.parser import text_string_to_metric_families
+
+from models.synthetic import write_checkpoint
+from models.variant import HeadKind
+from service.app import Service, create_app, create_service
+from service.settings import read_settings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+START_S = 60.0
+XNLI = ("entailment", "neutral", "contradiction")
+PANX = ("O", "B-PER", "I-PER", "B-LOC", "I-LOC")
+HEADS = ("classify", "choose", "tag", "span", "embed")
+
+
+def write_catalogue(folder: Path) -> Path:
+    """Write a mini checkpoint of each head kind, named after it, and "low", which embeds at layer 2."""
+    tables = []
+    for seed, head in enumerate(HeadKind):
+        labels = {HeadKind.CLASSIFY: XNLI, HeadKind.TAG: PANX}.get(head, ())
+        write_checkpoint(folder / head.value, head=head, labels=labels, seed=seed)
+        lineage = 'lineage = {system = "english-intermediate", tasks = ["mnli"], languages = ["en"]}'
+        tables.append(_table(head.value, head.value, head.value, lineage))
+    tables.append(_table("low", "embed", "embed", "layer = 2\nnormalize = true"))
+    catalogue = folder / "catalogue.toml"
+    catalogue.write_text("\n".join(tables), encoding="utf-8")
+    return catalogue
+
+
+def _table(name: str, head: str, checkpoint: str, more: str) -> str:
+    return f'[[variant]]\nname = "{name}"\nhead = "{head}"\ncheckpoint = "{checkpoint}"\n{more}\n'
+
+
+@dataclass(frozen=True, kw_only=True)
+class Served:
+    """A service that answers at a URL."""
+
+    client: httpx2.Client
+    service: Service
+    url: str
+    port: int
+
+    def predict(
+        self, variant: str, inputs: list[Any], parameters: dict[str, Any] | None = None, **more: Any
+    ) -> httpx2.Response:
+        """Send a predict request."""
+        body = {"inputs": inputs} | ({} if parameters is None else {"parameters": parameters})
+        return self.client.post(f"/v1/variants/{variant}/predict", content=json.dumps(body), **more)
+
+    def outputs(
+        self, variant: str, inputs: list[Any], parameters: dict[str, Any] | None = None
+    ) -> list[dict[str, Any]]:
+        """Send a predict request that must be answered."""
+        response = self.predict(variant, inputs, parameters)
+        assert response.status_code == 200, response.text
+        outputs: list[dict[str, Any]] = response.json()["outputs"]
+        return outputs
+
+    def metric(self, name: str, **labels: str) -> float:
+        """Read one series from /metrics; 0 where there is none."""
+        text = self.client.get("/metrics").text
+        samples = (sample for family in text_string_to_metric_families(text) for sample in family.samples)
+        return sum(
+            sample.value
+            for sample in samples
+            if sample.name == name and labels.items() <= sample.labels.items()
+        )
+
+
+@contextmanager
+def served(catalogue: Path, **given: Any) -> Iterator[Served]:
+    """Serve a catalogue from a thread, on a free port, until the block ends."""
+    settings = read_settings(
+        catalogue=catalogue, device="cpu", torch_threads=1, max_batch_tokens=2048, **given
+    )
+    loaded = threading.Event()
+    service = create_service(settings, on_ready=loaded.set, on_failure=loaded.set)
+    listener = socket.create_server(("127.0.0.1", 0))
+    config = uvicorn.Config(
+        create_app(settings, service), http="httptools", ws="none", lifespan="on", log_config=None
+    )
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
+    thread.start()
+    try:
+        assert loaded.wait(START_S), "The service did not start in time."
+        assert service.failure is None, service.failure
+        port = listener.getsockname()[1]
+        url = f"http://127.0.0.1:{port}"
+        with httpx2.Client(base_url=url, timeout=START_S) as client:
+            yield Served(client=client, service=service, url=url, port=port)
+    finally:
+        server.should_exit = True
+        thread.join(START_S)
