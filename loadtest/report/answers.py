@@ -14,6 +14,7 @@ import polars as pl
 from loadtest.analysis.scoring import Candidates
 from loadtest.datasets.tasks import TASKS, Task
 from loadtest.trace.embeddings import EmbeddingsError, read_candidates, read_queries
+from loadtest.trace.requests import language_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -53,7 +54,8 @@ def read_searched(run_dir: Path, tasks: Iterable[str]) -> dict[str, Candidates]:
         except EmbeddingsError:
             continue
         if found.ids:
-            searched[task] = Candidates(ids=found.ids, embeddings=found.vectors)
+            languages = tuple(map(language_of, found.ids))
+            searched[task] = Candidates(ids=found.ids, embeddings=found.vectors, languages=languages)
     return searched
 
 

@@ -101,6 +101,11 @@ def item_of(example: Example, task: Task, language: str, index: int, deviations:
     )
 
 
+def language_of(item_id: str) -> str:
+    """Return the language that an item's id names (``task/language/name``), empty where it names none."""
+    return item_id.partition("/")[2].partition("/")[0]
+
+
 def candidate_of(candidate: CandidateExample, task: Task, language: str, deviations: Deviations) -> Item:
     """Return the item of something to be found."""
     return Item(

@@ -178,6 +178,27 @@ def test_tatoeba_compares_by_cosine_and_the_others_by_inner_product() -> None:
     assert score_task("mewslix", "de", query, {"a": ["near"]}, candidates=long).value == pytest.approx(1 / 2)
 
 
+def test_tatoeba_searches_only_its_own_language() -> None:
+    both = Candidates(
+        ids=("tatoeba/de/c0", "tatoeba/nl/c0", "tatoeba/de/c1"),
+        embeddings=np.array([[1, 1], [1, 0], [0, 1]], np.float32),
+        languages=("de", "nl", "de"),
+    )
+    query, gold = {"a": np.array([1, 0], np.float32)}, {"a": ["tatoeba/de/c0"]}
+    assert score_task("tatoeba", "de", query, gold, candidates=both).value == 1
+    ranked = score_task("lareqa", "de", query, gold, candidates=both)  # equal products: the earlier one first
+    assert ranked.value == 1
+    with pytest.raises(ScoringError, match="no candidate embeddings"):
+        score_task("tatoeba", "fr", query, {"a": ["tatoeba/fr/c0"]}, candidates=both)
+
+
+def test_lareqa_and_mewslix_search_all_languages() -> None:
+    both = Candidates(ids=("de", "nl"), embeddings=np.eye(2, dtype=np.float32), languages=("de", "nl"))
+    query, gold = {"a": np.array([0, 1], np.float32)}, {"a": ["nl"]}
+    for task in ("lareqa", "mewslix"):
+        assert score_task(task, "de", query, gold, candidates=both).value == 1
+
+
 def test_answers_of_one_vector_for_all_do_not_score() -> None:
     # Equal similarities rank by place, so a constant encoder finds one translation of a hundred, not all.
     ids = tuple(f"c{i}" for i in range(100))
@@ -216,5 +237,7 @@ def test_refusals_say_what_to_do() -> None:
         score_task("tatoeba", "de", {"a": np.ones(2, np.float32)}, {"a": ["c0"]})
     with pytest.raises(ScoringError, match="2 ids but embeddings of shape"):
         Candidates(ids=("a", "b"), embeddings=np.ones((3, 2), np.float32))
+    with pytest.raises(ScoringError, match="1 languages; give one for each id"):
+        Candidates(ids=("a", "b"), embeddings=np.ones((2, 2), np.float32), languages=("de",))
     with pytest.raises(ScoringError, match="build the trace anew"):
         score_task("udpos", "de", {"a": {"tags": []}}, {"a": 3})

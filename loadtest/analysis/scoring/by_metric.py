@@ -138,6 +138,8 @@ def _score_top(cell: Cell) -> Outcome:
 
 def _score_ranking(cell: Cell, *, k: int, is_cosine: bool) -> Outcome:
     candidates = cell.candidates
+    if candidates is not None and TASKS[cell.task].searches_own_language:
+        candidates = candidates.in_languages_of({right for i in cell.ids for right in texts_of(cell.gold[i])})
     if candidates is None or not candidates.ids:
         raise ScoringError(
             f"{cell.task} in {cell.language} is a retrieval task and got no candidate embeddings; "

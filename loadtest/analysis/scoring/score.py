@@ -6,7 +6,7 @@ absent score cannot be read as a bad one; an item without gold is counted, never
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
@@ -87,10 +87,15 @@ class Score:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidates:
-    """What a retrieval task searches: row i of ``embeddings`` float32[N, H] is item ``ids[i]``."""
+    """What a retrieval task searches: row i of ``embeddings`` float32[N, H] is item ``ids[i]``.
+
+    ``languages``: one an id, empty where all are of the queries' own language. Tatoeba searches only among
+    the sentences of one language, LAReQA and Mewsli-X among those of all.
+    """
 
     ids: tuple[str, ...]
     embeddings: Vectors
+    languages: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         rows = self.embeddings.shape[0] if self.embeddings.ndim == 2 else -1  # noqa: PLR2004 - rows and columns
@@ -99,6 +104,19 @@ class Candidates:
                 f"the candidates have {len(self.ids)} ids but embeddings of shape {self.embeddings.shape}; "
                 "give one row for each id"
             )
+        if self.languages and len(self.languages) != len(self.ids):
+            raise ScoringError(
+                f"the candidates have {len(self.ids)} ids but {len(self.languages)} languages; "
+                "give one for each id, or none"
+            )
+
+    def in_languages_of(self, ids: Collection[str]) -> Candidates:
+        """Return those in the languages of the candidates ``ids``; all where no languages are known."""
+        if not self.languages:
+            return self
+        wanted = {code for item, code in zip(self.ids, self.languages, strict=True) if item in ids}
+        rows = [row for row, code in enumerate(self.languages) if code in wanted]
+        return Candidates(ids=tuple(self.ids[row] for row in rows), embeddings=self.embeddings[rows])
 
 
 class ScoringError(ValueError):
