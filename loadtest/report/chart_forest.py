@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 ROW_HEIGHT = 26
 MAX_NAME_ROOM = 330
+NARROW_FONT = 0.84  # Vega cuts labels by a font that is this much narrower than the widest likely one
 LEAST_REACH = 1.04  # an axis never shows less than 4 % either way: less would magnify noise
 WORD_PAINT = {
     VerdictWord.FASTER: Paint.GOOD,
@@ -44,7 +45,8 @@ WORD_PAINT = {
 
 def forest_figure(study: StudyRecord) -> Figure | None:
     """Draw the comparisons of a study, the A/A control last; None where there are none."""
-    compared = [*study.comparisons, *filter(None, [study.capacity_ratio]), *_control(study)]
+    whole = [comparison for comparison in study.comparisons if not is_cell(comparison)]
+    compared = [*whole, *filter(None, [study.capacity_ratio]), *_control(study)]
     shown = [comparison for comparison in compared if comparison.log_ratio is not None]
     if not shown and not study.aa:
         return None
@@ -63,6 +65,11 @@ def forest_figure(study: StudyRecord) -> Figure | None:
         wide=wide,
         narrow=narrow,
     )
+
+
+def is_cell(comparison: Comparison) -> bool:
+    """Whether a comparison is of one task in one language; hundreds of them belong on a map, not here."""
+    return comparison.task is not None and comparison.language is not None
 
 
 def _control(study: StudyRecord) -> list[Comparison]:
@@ -169,15 +176,13 @@ def _ratio_axis(reach: float, canvas: Canvas) -> alt.X:
 
 
 def _name_axis(names: list[str], canvas: Canvas) -> alt.Y:
-    limit = canvas.width // 2 - 20 if canvas.narrow else MAX_NAME_ROOM
+    room = min(canvas.width // 2 - 20 if canvas.narrow else MAX_NAME_ROOM, label_room(names))
     return alt.Y(
         "name:N",
         sort=names,
         title=None,
         scale=alt.Scale(domain=names),
-        axis=alt.Axis(
-            ticks=False, domain=False, grid=False, labelLimit=limit, minExtent=min(limit, label_room(names))
-        ),
+        axis=alt.Axis(ticks=False, domain=False, grid=False, labelLimit=room * NARROW_FONT, minExtent=room),
     )
 
 

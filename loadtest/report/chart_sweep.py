@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING, Any
 import altair as alt
 
 from loadtest.report import formats
-from loadtest.report.chart_style import Canvas, Figure, LegendEntry, Paint, draw, label_room, series_paint
+from loadtest.report.chart_style import (
+    Canvas,
+    Figure,
+    LegendEntry,
+    Paint,
+    draw,
+    label_room,
+    log_ticks,
+    series_paint,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,7 +48,7 @@ def sweep_figure(capacities: Sequence[Capacity]) -> Figure | None:
         alternative=" ".join(_words(capacity) for capacity in capacities),
         legend=(
             *(LegendEntry(paint=series_paint(i), text=c.arm) for i, c in enumerate(capacities)),
-            LegendEntry(paint=Paint.BAD, text="objective", swatch="dash"),
+            LegendEntry(paint=Paint.INK, text="objective", swatch="dash"),
         ),
         wide=upper[0] + lower[0],
         narrow=upper[1] + lower[1],
@@ -107,20 +116,29 @@ def _shared(capacities: Sequence[Capacity], canvas: Canvas, title: str | None) -
     return x, color
 
 
+def _domain(capacities: Sequence[Capacity]) -> list[float]:
+    """Return the reach of the latency axis, in ms: every probe, its interval and the objective."""
+    rows = _rows(capacities)
+    values = [row[key] for row in rows for key in ("ms", "low", "high") if row[key]]
+    values += [capacity.objective_s * MILLI for capacity in capacities]
+    return [min(values) * 0.8, max(values) * 1.25]
+
+
 def _latency(capacities: Sequence[Capacity], canvas: Canvas, room: int) -> Any:
     has_lower = any(p.goodput_per_s is not None for c in capacities for p in c.probes)
     x, color = _shared(capacities, canvas, None if has_lower else "offered rate, requests a second")
+    domain = _domain(capacities)
     y = alt.Y(
         "ms:Q",
         title="latency, ms (log)",
-        scale=alt.Scale(type="log"),
-        axis=alt.Axis(minExtent=room, format=",~g", tickCount=5),
+        scale=alt.Scale(type="log", domain=domain, nice=False),
+        axis=alt.Axis(minExtent=room, format=",~g", values=log_ticks(*domain)),
     )
     base = alt.Chart(alt.InlineData(values=_rows(capacities)))
     limits = alt.Chart(alt.InlineData(values=_limits(capacities)))
     strips = limits.mark_rect(opacity=0.16).encode(x=alt.X("low:Q"), x2="high:Q", color=color)
     capacity = limits.mark_rule(strokeWidth=1.6, strokeDash=[2, 2]).encode(x="rate:Q", color=color)
-    objective = limits.mark_rule(strokeWidth=1.4, strokeDash=[6, 4], color=Paint.BAD.placeholder).encode(
+    objective = limits.mark_rule(strokeWidth=1.4, strokeDash=[6, 4], color=Paint.INK.placeholder).encode(
         y="objective:Q"
     )
     whiskers = base.mark_rule(strokeWidth=1.4).encode(x=x, y="low:Q", y2="high:Q", color=color)

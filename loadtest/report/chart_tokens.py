@@ -25,7 +25,7 @@ def tokens_figure(fits: Sequence[TokenFit]) -> Figure | None:
     wide, narrow = draw("tokens", lambda canvas: _chart(fits, canvas))
     return Figure(
         key="tokens",
-        title="Tokens explain how much of the time?",
+        title="How much of the time tokens explain",
         caption=(
             "Mean service time against the mean number of tokens that the encoder was given, one point a "
             "language or cell, with the line that fits them."
@@ -81,7 +81,7 @@ def _chart(fits: Sequence[TokenFit], canvas: Canvas) -> Any:
     line = alt.Chart(alt.InlineData(values=lines)).mark_line(strokeWidth=1.6, strokeDash=[5, 4])
     marks = dots.mark_point(filled=True, size=38, opacity=0.75).encode(color=color)
     labels = (
-        dots.mark_text(dx=8, align="left", fontSize=11, color=Paint.MUTED.placeholder)
+        dots.mark_text(dx=7, dy=-7, align="left", fontSize=11, color=Paint.MUTED.placeholder)
         .encode(text="language:N")
         .transform_filter("datum.arm == 0")
     )

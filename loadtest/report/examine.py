@@ -33,12 +33,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Examined:
-    """The pooled samples (with durations and ``correct``), their groups, and the objectives' verdicts."""
+    """The pooled samples (with durations and ``correct``), their groups, and the objectives' verdicts.
+
+    ``problems``: what could not be scored, and why.
+    """
 
     frame: pl.DataFrame
     grouping: Grouping
     window: Window
     objectives: tuple[ObjectiveVerdict, ...]
+    problems: tuple[str, ...]
 
 
 def examine(
@@ -56,7 +60,7 @@ def examine(
     """
     objectives = _objectives(runs)
     frame = pool([run.samples for run in runs])
-    scored, answers = _score(runs, frame, told)
+    scored, answers = score_runs(runs, frame, told)
     unloaded, unloaded_scores = _unloaded(references, told)
     frame = _with_correct(frame, scored)
     verdicts = {
@@ -88,6 +92,7 @@ def examine(
         grouping=grouping,
         window=window,
         objectives=tuple(ObjectiveVerdict(**asdict(one)) for one in attain(objectives, evidence)),
+        problems=tuple(problem for found in scored.values() for problem in found.problems),
     )
 
 
@@ -110,7 +115,7 @@ def _objectives(runs: Sequence[RunFiles]) -> tuple[Objective, ...]:
         raise ReportError(f"{runs[0].folder}: {error}") from error
 
 
-def _score(
+def score_runs(
     runs: Sequence[RunFiles], frame: pl.DataFrame, told: Callable[[str, int, int], None]
 ) -> tuple[dict[str, Scored], dict[int, Answer]]:
     """Read every run's answers and score each arm's, with the gold of the traces that its runs replayed."""
@@ -147,7 +152,7 @@ def _unloaded(
     if not references:
         return {}, {}
     frame = pool([run.samples for run in references])
-    scored, answers = _score(references, frame, told)
+    scored, answers = score_runs(references, frame, told)
     by_arm = {arm: unloaded_answers(frame.filter(pl.col("arm") == arm), answers) for arm in scored}
     return by_arm, {arm: found.cells for arm, found in scored.items()}
 

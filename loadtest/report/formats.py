@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 MISSING = "\N{EN DASH}"
 THIN_SPACE = "\N{NARROW NO-BREAK SPACE}"
+AT_LEAST = "\N{GREATER-THAN OR EQUAL TO}"
 SIGNIFICANT_DIGITS = 3
 ONE_AFTER_ROUNDING = 0.9995  # from here on, three digits of the smaller unit would read 1,000
 LEAST_PERCENT_SHOWN = 1e-4
@@ -38,7 +39,7 @@ def seconds(value: float | None, *, at_least: bool = False) -> str:
     """Write a duration in µs, ms or s; ``at_least`` marks a lower bound."""
     if value is None:
         return MISSING
-    sign = "≥" + THIN_SPACE if at_least else ""
+    sign = AT_LEAST + THIN_SPACE if at_least else ""
     size = abs(value)
     if size and size < ONE_AFTER_ROUNDING * 1e-3:
         return f"{sign}{number(value * 1e6)}{THIN_SPACE}µs"

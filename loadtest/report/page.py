@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from loadtest.report import formats
-from loadtest.report.chart_forest import forest_figure
+from loadtest.report.chart_forest import forest_figure, is_cell
 from loadtest.report.chart_latency import ArmCurves, latency_figure
 from loadtest.report.chart_split import split_figure
 from loadtest.report.chart_style import Paint, arm_letter, series_paint
@@ -32,8 +32,11 @@ if TYPE_CHECKING:
     from loadtest.report.heat_map import HeatMap
     from loadtest.report.records import Group, Summary
     from loadtest.report.study_files import Pooling
-    from loadtest.report.study_record import StudyRecord
+    from loadtest.report.study_record import Comparison, StudyRecord
     from loadtest.report.verdict import Strip
+
+
+FEW_ROWS = 14
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +71,7 @@ class Page:
     pooled: str
     left_out: bool
     is_synthetic: bool
+    comparisons: tuple[tuple[str, tuple[Comparison, ...], bool], ...]
     arms: tuple[ArmTag, ...]
     tasks: tuple[tuple[str, tuple[TableRow, ...]], ...]
     figures: Mapping[str, Figure]
@@ -101,6 +105,7 @@ def build_page(  # noqa: PLR0913 - options by name
         pooled=pooling.sentence if pooling else "",
         left_out=bool(pooling and pooling.num_left_out),
         is_synthetic=any(variant.synthetic for variant in summary.variants),
+        comparisons=() if study is None else _comparisons(study),
         arms=tags,
         tasks=_table(summary, tags),
         figures=_figures(summary, frame, study, told),
@@ -127,6 +132,18 @@ def _pooled_checks(checks: Sequence[Check]) -> tuple[Check, ...]:
             )
         )
     return tuple(pooled)
+
+
+def _comparisons(study: StudyRecord) -> tuple[tuple[str, tuple[Comparison, ...], bool], ...]:
+    """Return the tables of comparisons: a title, rows, and whether it is shown at once."""
+    whole = [one for one in study.comparisons if not is_cell(one)]
+    whole += filter(None, [study.capacity_ratio])
+    cells = [one for one in study.comparisons if is_cell(one)]
+    tables = (
+        ("The same in numbers", (*whole, *study.aa), len(whole) <= FEW_ROWS),
+        ("Every task and language, to be explored", tuple(cells), False),
+    )
+    return tuple(table for table in tables if table[1])
 
 
 def _tags(summary: Summary) -> tuple[ArmTag, ...]:

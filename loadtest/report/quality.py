@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from loadtest.analysis.scoring import average_scores, score_task
+from loadtest.analysis.scoring import ScoringError, average_scores, score_task
 from loadtest.datasets.tasks import Task
 from loadtest.report.answers import retrieves
 from loadtest.report.records import Quality
@@ -39,10 +39,11 @@ class Key:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scored:
-    """The scores of one arm's cells, and the rows that were answered right."""
+    """The scores of one arm's cells, the rows that were answered right, and why cells could not be scored."""
 
     cells: Mapping[Cell, Score]
     correct: frozenset[int]
+    problems: tuple[str, ...] = ()
 
 
 def score_arm(
@@ -58,17 +59,23 @@ def score_arm(
     """
     cells: dict[Cell, Score] = {}
     correct: set[int] = set()
+    problems: list[str] = []
     total = frame.select(pl.struct("task", "language").n_unique()).item()
     groups = frame.group_by(["task", "language"], maintain_order=True)
     for done, (names, rows) in enumerate(groups, start=1):
         task, language = (str(name) for name in names)
         if task in set(Task) and (not retrieves(task) or task in key.candidates):
             cell = _CellRows(task, language, rows.select("row", "item"), answers, key)
-            cells[task, language] = cell.score()
+            try:
+                cells[task, language] = cell.score()
+            except ScoringError as error:
+                problems.append(f"Not scored: {error}.")
+                continue
+            finally:
+                if told is not None:
+                    told(done, total)
             correct |= cell.correct()
-        if told is not None:
-            told(done, total)
-    return Scored(cells=cells, correct=frozenset(correct))
+    return Scored(cells=cells, correct=frozenset(correct), problems=tuple(problems))
 
 
 @dataclass(frozen=True, slots=True)

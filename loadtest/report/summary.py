@@ -62,7 +62,7 @@ def summarise(runs: Sequence[RunFiles], examined: Examined) -> Summary:
         valid=not why,
         reasons=tuple(why),
         checks=tuple(Check(run=run.folder.name if named else None, **asdict(check)) for run, check in checks),
-        notes=notes_of(runs),
+        notes=(*notes_of(runs), *dict.fromkeys(examined.problems)),
         deviations=tuple(dict.fromkeys(_deviations(runs))),
         environment=first.info.environment,
         started=_started(first),

@@ -55,18 +55,21 @@ def strip_of(summary: Summary, study: StudyRecord | None = None) -> Strip:
     return _objectives(summary.objectives)
 
 
-def key_figures(summary: Summary) -> str:
-    """Say in one sentence what was asked and how it was answered."""
-    all_, latency = summary.overall, summary.overall.latency_s
+def key_figures(summary: Summary, study: StudyRecord | None = None) -> str:
+    """Say in one sentence what was asked and how it was answered; a study's arms are never averaged."""
+    all_ = summary.overall
+    lost = [formats.plural(all_.errors.num, "error")]
+    if all_.num_censored:
+        lost.append(f"{all_.num_censored:,} unfinished")
+    if study is not None:
+        arms = ", ".join(
+            f"{name} {formats.percentile(arm.overall.latency_s, 'p95')}"
+            for name, arm in summary.by_arm.items()
+        )
+        return f"{formats.plural(all_.n, 'request')}; p95 latency: {arms}; {', '.join(lost)}."
     offered = f" at {formats.rate(all_.offered_per_s)}" if all_.offered_per_s else ""
-    lost = [
-        formats.plural(all_.errors.num, "error"),
-        *([f"{all_.num_censored:,} unfinished"] if all_.num_censored else []),
-    ]
-    return (
-        f"{formats.plural(all_.n, 'request')}{offered}: latency p50 {formats.percentile(latency, 'p50')}, "
-        f"p95 {formats.percentile(latency, 'p95')}; {', '.join(lost)}."
-    )
+    p50, p95 = (formats.percentile(all_.latency_s, name) for name in ("p50", "p95"))
+    return f"{formats.plural(all_.n, 'request')}{offered}: latency p50 {p50}, p95 {p95}; {', '.join(lost)}."
 
 
 def _first(reasons: tuple[str, ...]) -> str:

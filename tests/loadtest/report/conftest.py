@@ -6,6 +6,7 @@ those of one server and not of independent draws.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -17,6 +18,26 @@ import polars as pl
 import pytest
 
 from loadtest.datasets.tasks import TASKS, Task
+from loadtest.report.study_files import save_study
+from loadtest.report.study_record import (
+    Capacity,
+    Comparison,
+    Correction,
+    Interval,
+    Margin,
+    Offline,
+    Phase,
+    PositiveControl,
+    Probe,
+    QualityDifference,
+    StudyArm,
+    StudyRecord,
+    StudyRun,
+    TokenFit,
+    TokenPoint,
+    Verdict,
+    VerdictWord,
+)
 from loadtest.trace.embeddings import Candidates, write_candidates, write_queries
 from loadtest.trace.items import Gold, GoldAnswer, Item, Role, write_gold, write_items
 from loadtest.trace.samples import SCHEMA, write_samples
@@ -47,6 +68,7 @@ class RunPlan:
     has_split: bool = True
     stall: tuple[float, float] | None = None
     info: dict[str, Any] = field(default_factory=dict)
+    to_top: str = "../"
 
 
 MakeRun = Callable[..., Path]
@@ -60,7 +82,7 @@ def make_run() -> MakeRun:
 
 def build_run(folder: Path, name: str = "run", **plan: Any) -> Path:
     """Write ``folder/trace`` (once) and ``folder/name``."""
-    return _build(folder, name, RunPlan(**plan))
+    return _build(folder, name, RunPlan(**plan, to_top="../" * len(Path(name).parts)))
 
 
 def _build(folder: Path, name: str, plan: RunPlan) -> Path:
@@ -73,8 +95,7 @@ def _build(folder: Path, name: str, plan: RunPlan) -> Path:
     index = folder / "index"
     for task in {item.task for item in candidates}:
         chosen = [item for item in candidates if item.task == task]
-        vectors = np.eye(len(chosen), WIDTH, dtype=np.float32)
-        vectors += np.arange(len(chosen), dtype=np.float32)[:, None] / 1e3
+        vectors = np.stack([_direction(item.id) for item in chosen])
         write_candidates(index, task, Candidates(ids=tuple(i.id for i in chosen), vectors=vectors, origin={}))
     write_samples(run_dir, frame)
     (run_dir / "run.json").write_text(json.dumps(_info(plan, header, frame)), encoding="utf-8")
@@ -87,14 +108,13 @@ def _items(plan: RunPlan) -> tuple[list[Item], dict[str, GoldAnswer], list[Item]
     candidates: list[Item] = []
     for task in plan.tasks:
         spec = TASKS[task]
-        if task in RETRIEVAL:
-            found = [_item(task, "en", f"candidate-{k}", Role.CANDIDATE) for k in range(WIDTH)]
-            candidates += found
         for language in spec.languages:
+            if task in RETRIEVAL:
+                candidates += [_item(task, language, f"candidate-{k}", Role.CANDIDATE) for k in range(WIDTH)]
             for k in range(plan.items_per_cell):
                 item = _item(task, language, str(k), Role.QUERY if task in RETRIEVAL else Role.ITEM)
                 items.append(item)
-                gold[item.id] = _gold(task, k, candidates)
+                gold[item.id] = _gold(item, k)
     return items, gold, candidates
 
 
@@ -109,7 +129,8 @@ def _item(task: Task, language: str, name: str, role: Role) -> Item:
     )
 
 
-def _gold(task: Task, k: int, candidates: list[Item]) -> GoldAnswer:
+def _gold(item: Item, k: int) -> GoldAnswer:
+    task = Task(item.task)
     if task is Task.XNLI:
         return ("contradiction", "entailment", "neutral")[k % 3]
     if task is Task.XCOPA:
@@ -119,7 +140,7 @@ def _gold(task: Task, k: int, candidates: list[Item]) -> GoldAnswer:
     if task is Task.PANX:
         return ["B-LOC", "I-LOC", "O"]
     if task in RETRIEVAL:
-        return [[c.id for c in candidates if c.task == task][k % WIDTH]]
+        return [f"{task}/{item.language}/candidate-{k % WIDTH}"]
     return ["the river"]
 
 
@@ -262,14 +283,20 @@ def _answers(
     return answers
 
 
+def _direction(candidate: str) -> NDArray[np.float32]:
+    """Return a vector of length 1 that is a candidate's own."""
+    seed = int.from_bytes(hashlib.sha256(candidate.encode()).digest()[:4])
+    vector = np.random.default_rng(seed).standard_normal(WIDTH)
+    return (vector / np.linalg.norm(vector)).astype(np.float32)
+
+
 def _answer(
     item: Item, gold: GoldAnswer, *, is_right: bool, rows: dict[str, list[NDArray[np.float32]]]
 ) -> str:
     task = Task(item.task)
     if task in RETRIEVAL:
-        place = int(str(gold[0] if isinstance(gold, list) else gold).rsplit("-", 1)[1])
-        vector = np.eye(WIDTH, dtype=np.float32)[place if is_right else (place + 1) % WIDTH]
-        rows[task].append(vector * 4)
+        assert isinstance(gold, list)
+        rows[task].append(_direction(gold[0]) * (4 if is_right else -4))
         return str(len(rows[task]) - 1)
     if task is Task.XNLI:
         label = gold if is_right else "neutral" if gold != "neutral" else "entailment"
@@ -287,9 +314,9 @@ def _answer(
 
 def _info(plan: RunPlan, header: Header, frame: pl.DataFrame) -> dict[str, Any]:
     return {
-        "index": "../index",
+        "index": plan.to_top + "index",
         "arm": plan.arm,
-        "trace": "../trace",
+        "trace": plan.to_top + "trace",
         "tasks": dict(frame.select("task", "variant").unique().iter_rows()),
         "outcome": {"status": "complete", "message": "", "start_wall_ns": 1_790_000_000_000_000_000},
         "target": "http://127.0.0.1:8080",
@@ -309,3 +336,171 @@ def _info(plan: RunPlan, header: Header, frame: pl.DataFrame) -> dict[str, Any]:
         },
         **plan.info,
     }
+
+
+def study_record(folder: Path, runs: tuple[StudyRun, ...]) -> StudyRecord:
+    """Return a study's record with something in each of its parts; the numbers are made up."""
+    reference, arm = "english-intermediate", "multilingual-intermediate"
+    rng = np.random.default_rng(5)
+
+    def compared(name: str, ratio: float, spread: float, **more: Any) -> Comparison:
+        log_ratios = tuple((np.log(ratio) + spread * rng.standard_normal(12)).tolist())
+        centre, half = float(np.mean(log_ratios)), spread * 2.2 / np.sqrt(12)
+        margin = Margin(low=-float(np.log(1.05)), high=float(np.log(1.05)))
+        inside = margin.low < centre - half * 0.82 and centre + half * 0.82 < margin.high
+        word = VerdictWord.EQUIVALENT if inside else VerdictWord.INCONCLUSIVE
+        if centre - half > 0 and not inside:
+            word = VerdictWord.SLOWER
+        values = {
+            "name": name,
+            "measure": "p95 latency",
+            "arm": arm,
+            "reference": reference,
+            "log_ratio": centre,
+            "interval": Interval(low=centre - half, high=centre + half, confidence=0.95),
+            "equivalence_interval": Interval(
+                low=centre - half * 0.82, high=centre + half * 0.82, confidence=0.9
+            ),
+            "margin": margin,
+            "pair_log_ratios": log_ratios,
+            "word": word,
+            "num_pairs": 12,
+            "num_pairs_needed": 31 if word is VerdictWord.INCONCLUSIVE else None,
+            "load_ratio": 0.6,
+        }
+        return Comparison.model_validate(values | more)
+
+    cells = [
+        compared(f"{task}, {code}", 1 + 0.002 * k, 0.03, task=task, language=code, marked=k == 7)
+        for k, (task, code) in enumerate(
+            (t, c) for t in ("xnli", "panx", "xquad") for c in ("en", "sw", "zh")
+        )
+        if not (task == "xquad" and code == "sw")
+    ]
+    probes = {
+        name: tuple(
+            Probe(
+                rate_per_s=rate,
+                num_runs=3,
+                latency_s=0.03 / max(0.04, 1 - rate / limit),
+                interval=Interval(
+                    low=0.026 / max(0.04, 1 - rate / limit),
+                    high=0.036 / max(0.04, 1 - rate / limit),
+                    confidence=0.95,
+                ),
+                goodput_per_s=rate * min(1.0, 1.4 - rate / limit),
+                attained_ratio=min(1.0, 1.4 - rate / limit),
+            )
+            for rate in (10.0, 20.0, 30.0, 40.0, 48.0)
+        )
+        for name, limit in ((reference, 50.0), (arm, 49.0))
+    }
+    return StudyRecord(
+        name="Does multilingual intermediate training serve slower?",
+        question="Does multilingual intermediate-task fine-tuning serve slower or faster than English?",
+        valid=True,
+        verdict=Verdict(
+            word=VerdictWord.EQUIVALENT,
+            sentence="The arms serve equally fast: p95 at 0.6 of capacity differs by less than 5 %.",
+            paragraph="Over twelve randomised pairs the p95 of the multilingual arm was 1.004 times that of the "
+            "English arm (90 % interval 0.985 to 1.023), inside the 5 % margin declared in advance.",
+        ),
+        command="xlmr-load study study.toml",
+        reference=reference,
+        arms=(StudyArm(name=reference, synthetic=True), StudyArm(name=arm, synthetic=True)),
+        runs=runs,
+        comparisons=(
+            compared("p50 latency at 0.6", 1.002, 0.02, primary=True),
+            compared("p95 latency at 0.6", 1.004, 0.04, primary=True),
+            compared("p99 latency at 0.6", 1.02, 0.11),
+            compared("offline throughput", 0.998, 0.01, measure="throughput"),
+            *(
+                compared(f"{task}, p95", ratio, 0.05, task=task, correction=Correction.HOLM)
+                for task, ratio in (("xnli", 1.0), ("xquad", 1.09), ("panx", 0.99))
+            ),
+            *cells,
+        ),
+        aa=(compared("A/A p95 latency", 1.0, 0.04),),
+        positive_control=PositiveControl(
+            planted_ratio=1.2, found=True, comparison=compared("positive control (20 % slower)", 1.2, 0.04)
+        ),
+        capacities=tuple(
+            Capacity(
+                arm=name,
+                objective="p95<200ms",
+                objective_s=0.2,
+                percentile=0.95,
+                rate_per_s=limit,
+                interval=Interval(low=limit - 2.5, high=limit + 2.2, confidence=0.95),
+                method="isotonic fit, bootstrap over runs",
+                probes=probes[name],
+            )
+            for name, limit in ((reference, 42.5), (arm, 41.6))
+        ),
+        capacity_ratio=compared("capacity", 0.98, 0.03, measure="capacity"),
+        offline=(
+            Offline(arm=reference, num_runs=3, inputs_per_s=55.2, tokens_per_s=3120.0),
+            Offline(arm=arm, num_runs=3, inputs_per_s=55.0, tokens_per_s=3105.0),
+        ),
+        quality=(
+            QualityDifference(
+                task="xnli",
+                metric="accuracy",
+                n=300,
+                score=0.71,
+                reference_score=0.69,
+                difference=0.02,
+                interval=Interval(low=-0.03, high=0.07, confidence=0.95),
+                word=VerdictWord.INCONCLUSIVE,
+            ),
+        ),
+        token_fits=tuple(
+            TokenFit(
+                arm=name,
+                intercept_s=0.004,
+                slope_s=0.0003,
+                r_squared=0.91,
+                points=tuple(
+                    TokenPoint(
+                        language=code,
+                        tokens=30.0 + 4 * k,
+                        service_s=0.004 + 0.0003 * (30 + 4 * k) * float(rng.normal(1, 0.04)),
+                        n=40,
+                    )
+                    for k, code in enumerate(("en", "de", "sw", "zh", "th", "my", "yo"))
+                ),
+            )
+            for name in (reference, arm)
+        ),
+        design={"pairs": 12, "seed": 3},
+    )
+
+
+def build_study(folder: Path, **plan: Any) -> Path:
+    """Write a study of two arms, two pairs of runs and one unloaded run each."""
+    runs = []
+    for pair in range(2):
+        for arm in ("english-intermediate", "multilingual-intermediate"):
+            run_dir = build_run(folder, f"runs/{pair}-{arm}", arm=arm, replicate=pair, **plan)
+            runs.append(
+                StudyRun(
+                    path=str(run_dir.relative_to(folder)),
+                    arm=arm,
+                    phase=Phase.PAIR,
+                    replicate=pair,
+                    pair=pair,
+                    rate_per_s=40.0,
+                    load_ratio=0.6,
+                )
+            )
+    save_study(folder, study_record(folder, tuple(runs)))
+    return folder
+
+
+MakeStudy = Callable[..., Path]
+
+
+@pytest.fixture(scope="session")
+def make_study() -> MakeStudy:
+    """Write a study below a folder; returns the folder."""
+    return build_study
