@@ -98,7 +98,7 @@ def resolve(card: VariantCard, overrides: Overrides) -> Parameters:
         stride=_stride(card.head, max_tokens, overrides.stride),
         max_answer_tokens=max_answer_tokens,
         top_k=overrides.top_k,
-        pooling=_or(overrides.pooling, card.default_pooling),
+        pooling=_pooling(card, overrides.pooling),
         layer=None if layer == card.num_layers else layer,
         normalize=_or(overrides.normalize, card.default_normalize),
         encoding=_or(overrides.encoding, Encoding.FLOAT),
@@ -133,6 +133,15 @@ def _stride(head: str, max_tokens: int, wish: int | None) -> int:
         _check("stride", wish, 0, None if room is None else room - 1)
         return wish
     return DEFAULT_STRIDE if room is None or room > DEFAULT_STRIDE else room // 2
+
+
+def _pooling(card: VariantCard, wish: Pooling | None) -> Pooling:
+    pooling = _or(wish, card.default_pooling)
+    if card.head == "embed" and pooling is Pooling.POOLER and not card.has_pooler:
+        raise ShapeError(
+            "`pooling` is pooler, and this variant's checkpoint has no pooler; ask for mean or cls."
+        )
+    return pooling
 
 
 def _or(wish: T | None, default: T) -> T:

@@ -21,7 +21,7 @@ from service.tasks.sequences import single
 from service.tasks.task import Encoded, Material, Task, Usage
 from service.tasks.text import check_characters, check_pieces, check_text
 from service.tasks.windows import at_words, best_context
-from service.tasks.words import Word, first_pieces, words_of
+from service.tasks.words import Word, words_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence as Many
@@ -92,8 +92,8 @@ def _arrange(
     words: tuple[Word, ...] | None = None
     if item.text is not None:
         check_pieces(cut, "text")
-        ids, firsts = cut.ids, first_pieces(item.text, cut)
-        words = words_of(item.text, cut, firsts)
+        ids = cut.ids
+        firsts, words = words_of(item.text, cut)
     else:
         assert item.tokens is not None
         if all(not token or token.isspace() for token in item.tokens):

@@ -16,13 +16,12 @@ from unicodedata import category
 
 import numpy as np
 
-from service.tasks.text import whole_characters
-
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from service.tasks.tokenizer import Pieces
 
+_SPACED: Final = re.compile(r"\S+")
 # Unicode blocks: Thai and Lao, Tibetan, Burmese, Khmer, kana (with extensions and halfwidth
 # forms), CJK ideographs (unified, extensions, compatibility).
 _UNSPACED: Final = re.compile(
@@ -40,28 +39,40 @@ class Word:
     end: int
 
 
-def first_pieces(text: str, pieces: Pieces) -> NDArray[np.int32]:
-    """Return the index of each word's first piece, ascending: int32 ``[W]``."""
-    begins = np.ones(len(pieces.ids), dtype=np.bool_)
-    begins[1:] = pieces.words[1:] != pieces.words[:-1]
-    if _UNSPACED.search(text):
-        begins |= _begins_unspaced(text, pieces)
-    return np.flatnonzero(begins).astype(np.int32)
+def words_of(text: str, pieces: Pieces) -> tuple[NDArray[np.int32], tuple[Word, ...]]:
+    """Return each word's first piece (index, ascending, int32 ``[W]``), and the words.
 
-
-def words_of(text: str, pieces: Pieces, firsts: NDArray[np.int32]) -> tuple[Word, ...]:
-    """Return the words whose first pieces are given, with their characters."""
-    starts = np.minimum.reduceat(pieces.starts, firsts).tolist()
-    ends = np.maximum.reduceat(pieces.ends, firsts).tolist()
-    spans = (whole_characters(text, start, end) for start, end in zip(starts, ends, strict=True))
-    return tuple(Word(word=text[start:end], start=start, end=end) for start, end in spans)
+    Words follow each other in the text and never overlap. White space that is none to the
+    tokenizer (the separators U+001C to U+001F) can join two words; the first one stands for both.
+    """
+    spans = [match.span() for match in _SPACED.finditer(text)]
+    opens = np.ones(len(pieces.ids), dtype=np.bool_)
+    opens[1:] = pieces.words[1:] != pieces.words[:-1]
+    begins = opens | _begins_unspaced(text, pieces) if _UNSPACED.search(text) else opens
+    firsts = np.flatnonzero(begins)
+    numbers = pieces.words[firsts].tolist()
+    starts = [
+        spans[number][0] if is_open else start
+        for number, is_open, start in zip(
+            numbers, opens[firsts].tolist(), pieces.starts[firsts].tolist(), strict=True
+        )
+    ]
+    ends = [
+        starts[index + 1] if numbers[index + 1 : index + 2] == [number] else spans[number][1]
+        for index, number in enumerate(numbers)
+    ]
+    words = (
+        Word(word=text[start:end], start=start, end=end) for start, end in zip(starts, ends, strict=True)
+    )
+    return firsts.astype(np.int32), tuple(words)
 
 
 def _begins_unspaced(text: str, pieces: Pieces) -> NDArray[np.bool_]:
+    """Return which pieces start a word because a script without spaces is on either side: ``[L]``."""
     begins = np.zeros(len(pieces.ids), dtype=np.bool_)
     covered = 0
     for index, (start, end) in enumerate(zip(pieces.starts.tolist(), pieces.ends.tolist(), strict=True)):
-        if 0 < covered <= start < end:
+        if 0 < covered <= start:
             touches = _UNSPACED.match(text[start]) or _UNSPACED.match(text[start - 1])
             begins[index] = bool(touches) and not category(text[start]).startswith("M")
         covered = max(covered, end)
