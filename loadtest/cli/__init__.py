@@ -5,12 +5,14 @@ from __future__ import annotations
 import typer
 
 from loadtest.cli.data import app as data_app
+from loadtest.cli.report import report
 from loadtest.cli.run import run
 from loadtest.cli.trace import trace
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__)
 app.command()(trace)
 app.command()(run)
+app.command()(report)
 app.add_typer(data_app, name="data")
 
 

@@ -48,17 +48,18 @@ class Examined:
 def examine(
     runs: Sequence[RunFiles],
     references: Sequence[RunFiles] = (),
+    objectives: Sequence[str] | None = None,
     told: Callable[[str, int, int], None] = lambda *_: None,
 ) -> Examined:
     """Score, compare and measure ``runs``.
 
-    ``references``: runs against an unloaded server, one an arm, that answers are compared with. ``told``
-    hears (what is being done, how much is done, of how much).
+    ``references``: runs against an unloaded server, one an arm, that answers are compared with.
+    ``objectives``: instead of those that the runs were made with. ``told`` hears (what is being done, how much is done, of how much).
 
     Raises:
         ReportError: an objective that a run names cannot be read.
     """
-    objectives = _objectives(runs)
+    declared = _objectives(runs) if objectives is None else parse_all(objectives)
     frame = pool([run.samples for run in runs])
     scored, answers = score_runs(runs, frame, told)
     unloaded, unloaded_scores = _unloaded(references, told)
@@ -78,7 +79,7 @@ def examine(
         frame=frame,
         window_of=lambda rows: window_of(rows, runs),
         verdicts=verdicts,
-        objective_s=latency_limit_s(objectives),
+        objective_s=latency_limit_s(declared),
     )
     window = window_of(frame, runs)
     evidence = Evidence(
@@ -91,7 +92,7 @@ def examine(
         frame=frame,
         grouping=grouping,
         window=window,
-        objectives=tuple(ObjectiveVerdict(**asdict(one)) for one in attain(objectives, evidence)),
+        objectives=tuple(ObjectiveVerdict(**asdict(one)) for one in attain(declared, evidence)),
         problems=tuple(problem for found in scored.values() for problem in found.problems),
     )
 
@@ -107,11 +108,24 @@ def window_of(frame: pl.DataFrame, runs: Sequence[RunFiles]) -> Window:
     )
 
 
-def _objectives(runs: Sequence[RunFiles]) -> tuple[Objective, ...]:
-    texts = dict.fromkeys(text for run in runs for text in run.info.objectives)
+def parse_all(texts: Sequence[str]) -> tuple[Objective, ...]:
+    """Return the objectives of several texts.
+
+    Raises:
+        ReportError: one of them cannot be read.
+    """
     try:
         return tuple(one for text in texts for one in parse_objectives(text))
     except ObjectiveError as error:
+        raise ReportError(str(error)) from error
+
+
+def _objectives(runs: Sequence[RunFiles]) -> tuple[Objective, ...]:
+    """Return what the runs were made to meet, each once."""
+    texts = dict.fromkeys(text for run in runs for text in run.info.objectives)
+    try:
+        return parse_all(list(texts))
+    except ReportError as error:
         raise ReportError(f"{runs[0].folder}: {error}") from error
 
 

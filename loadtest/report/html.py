@@ -21,7 +21,7 @@ from loadtest.report.summary import save_summary, summarise
 from loadtest.report.verdict import key_figures
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from loadtest.report.page import Page
@@ -34,22 +34,23 @@ def write_report(
     folder: Path,
     reference_dir: Path | None = None,
     *,
+    objectives: Sequence[str] | None = None,
     told: Callable[[str, int, int], None] = lambda *_: None,
 ) -> Path:
     """Write ``summary.json`` and ``report.html`` of a run or of a study; return the page's path.
 
     ``reference_dir``: a run of the same arm against the unloaded server, for the mismatch of answers; a study
-    names its own. ``told`` hears (what is being done, how much is done, of how much).
+    names its own. ``objectives``: instead of those that the run was made with. ``told`` hears (what is being done, how much is done, of how much).
 
     Raises:
-        ReportError: a file is missing or damaged.
+        ReportError: a file is missing or damaged, or an objective cannot be read.
     """
     found = read_study(folder) if is_study(folder) else None
     runs = found.runs if found else (read_run(folder),)
     references = found.references if found else ()
     if reference_dir is not None:
         references = (read_run(reference_dir),)
-    examined = examine(runs, references, told)
+    examined = examine(runs, references, objectives, told)
     summary = summarise(runs, examined)
     save_summary(folder, summary)
     page = build_page(

@@ -15,12 +15,12 @@ from loadtest.report import formats
 from loadtest.report.chart_forest import forest_figure, is_cell
 from loadtest.report.chart_latency import ArmCurves, latency_figure
 from loadtest.report.chart_split import split_figure
-from loadtest.report.chart_style import Paint, arm_letter, series_paint
 from loadtest.report.chart_sweep import sweep_figure
 from loadtest.report.chart_time import ArmSlices, time_figure
 from loadtest.report.chart_tokens import tokens_figure
 from loadtest.report.curves import latency_curve
-from loadtest.report.heat_map import heat_maps, ratio_map, task_order, task_title
+from loadtest.report.headline import arm_tags, headline
+from loadtest.report.heat_map import heat_maps, ratio_map
 from loadtest.report.records import Check
 from loadtest.report.slices import time_slices
 from loadtest.report.verdict import strip_of
@@ -29,34 +29,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from loadtest.report.chart_style import Figure
+    from loadtest.report.headline import ArmTag, TableRow
     from loadtest.report.heat_map import HeatMap
-    from loadtest.report.records import Group, Summary
+    from loadtest.report.records import Summary
     from loadtest.report.study_files import Pooling
     from loadtest.report.study_record import Comparison, StudyRecord
     from loadtest.report.verdict import Strip
 
 
 FEW_ROWS = 14
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ArmTag:
-    """How an arm is called and coloured throughout the page."""
-
-    name: str
-    letter: str
-    paint: Paint
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TableRow:
-    """One arm in one task (or in all); bars are shares of the slowest row's figure."""
-
-    task: str
-    arm: ArmTag
-    group: Group
-    p50_ratio: float
-    p95_ratio: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,7 +76,7 @@ def build_page(  # noqa: PLR0913 - options by name
     ``frame``: the samples of ``examine``; ``redo``: the command that makes the page again; ``pooling``: which
     runs of a study are pooled into the figures.
     """
-    tags = _tags(summary)
+    tags = arm_tags(summary)
     return Page(
         title=title,
         strip=strip_of(summary, study),
@@ -107,7 +88,7 @@ def build_page(  # noqa: PLR0913 - options by name
         is_synthetic=any(variant.synthetic for variant in summary.variants),
         comparisons=() if study is None else _comparisons(study),
         arms=tags,
-        tasks=_table(summary, tags),
+        tasks=headline(summary),
         figures=_figures(summary, frame, study, told),
         maps=_maps(summary, tags, study),
         provenance=_flat(summary.environment),
@@ -144,42 +125,6 @@ def _comparisons(study: StudyRecord) -> tuple[tuple[str, tuple[Comparison, ...],
         ("Every task and language, to be explored", tuple(cells), False),
     )
     return tuple(table for table in tables if table[1])
-
-
-def _tags(summary: Summary) -> tuple[ArmTag, ...]:
-    return tuple(
-        ArmTag(name=name, letter=arm_letter(place), paint=series_paint(place))
-        for place, name in enumerate(summary.by_arm)
-    )
-
-
-def _table(summary: Summary, tags: tuple[ArmTag, ...]) -> tuple[tuple[str, tuple[TableRow, ...]], ...]:
-    """Return the rows of each task, all tasks together last."""
-    arms = [(tag, summary.by_arm[tag.name]) for tag in tags]
-    groups = {
-        task_title(task): [(tag, arm.by_task[task]) for tag, arm in arms if task in arm.by_task]
-        for task in task_order(summary.by_task)
-    }
-    if len(groups) != 1:
-        groups["all tasks"] = [(tag, arm.overall) for tag, arm in arms]
-    slowest50 = max((g.latency_s.p50 or 0 for rows in groups.values() for _, g in rows), default=0) or 1
-    slowest95 = max((g.latency_s.p95 or 0 for rows in groups.values() for _, g in rows), default=0) or 1
-    return tuple(
-        (
-            task,
-            tuple(
-                TableRow(
-                    task=task,
-                    arm=tag,
-                    group=group,
-                    p50_ratio=(group.latency_s.p50 or 0) / slowest50,
-                    p95_ratio=(group.latency_s.p95 or 0) / slowest95,
-                )
-                for tag, group in rows
-            ),
-        )
-        for task, rows in groups.items()
-    )
 
 
 def _figures(

@@ -61,7 +61,7 @@ def read_study(folder: Path) -> StudyFiles:
     Raises:
         ReportError: the record or a run is missing or damaged, or the record names no run.
     """
-    record = _read_record(folder / STUDY_FILE)
+    record = read_record(folder / STUDY_FILE)
     chosen, pooling = choose_runs(record)
     unloaded = [run for run in record.runs if run.phase is Phase.UNLOADED]
     return StudyFiles(
@@ -100,7 +100,12 @@ def _load_of(record: StudyRecord, shown: Sequence[StudyRun]) -> float | None:
     return next((load for load in primary if load is not None), max(loads, default=None))
 
 
-def _read_record(path: Path) -> StudyRecord:
+def read_record(path: Path) -> StudyRecord:
+    """Return a study's record.
+
+    Raises:
+        ReportError: there is none, or it is of another make.
+    """
     try:
         return StudyRecord.model_validate_json(path.read_text(encoding="utf-8"))
     except OSError as error:

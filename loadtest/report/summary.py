@@ -11,12 +11,14 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from pydantic import ValidationError
+
 from loadtest.analysis.validity import reasons
 from loadtest.report.examine import examine
 from loadtest.report.notes import notes_of
 from loadtest.report.records import Check, ServedVariant, Summary
 from loadtest.report.run_checks import check_run
-from loadtest.report.run_files import read_run
+from loadtest.report.run_files import ReportError, read_run
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -49,6 +51,25 @@ def save_summary(folder: Path, summary: Summary) -> Path:
     path = folder / SUMMARY_FILE
     path.write_text(summary.model_dump_json(indent=1) + "\n", encoding="utf-8")
     return path
+
+
+def read_summary(folder: Path) -> Summary:
+    """Return the summary that lies in a folder.
+
+    Raises:
+        ReportError: there is none, or it is of another make.
+    """
+    path = folder / SUMMARY_FILE
+    try:
+        return Summary.model_validate_json(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ReportError(
+            f"{path} cannot be read ({error.strerror}); make it with xlmr-load report {folder}."
+        ) from error
+    except ValidationError as error:
+        raise ReportError(
+            f"{path} is of another version; make it again with xlmr-load report {folder}."
+        ) from error
 
 
 def summarise(runs: Sequence[RunFiles], examined: Examined) -> Summary:

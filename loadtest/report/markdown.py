@@ -1,0 +1,103 @@
+"""The report in Markdown, for the summary page of a CI job."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from loadtest.report import formats
+from loadtest.report.headline import ALL_TASKS, headline
+from loadtest.report.verdict import Tone, key_figures, strip_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from loadtest.report.records import Summary
+    from loadtest.report.study_record import StudyRecord
+
+SIGNS = {Tone.GOOD: "✅", Tone.BAD: "❌", Tone.WARN: "⚠️", Tone.NEUTRAL: "ℹ️"}  # noqa: RUF001 - signs
+MET = {True: "✅ met", False: "❌ missed", None: "cannot be told"}
+
+
+def markdown_of(summary: Summary, title: str, study: StudyRecord | None = None) -> str:
+    """Return the report as GitHub-flavoured Markdown."""
+    strip = strip_of(summary, study)
+    blocks = [
+        f"## {SIGNS[strip.tone]} {strip.word.upper()}: {_escape(title)}",
+        f"**{_escape(strip.sentence)}**",
+        _escape(study.verdict.paragraph) if study else "",
+        _escape(key_figures(summary, study)),
+        "\n".join(f"> {_escape(note)}" for note in summary.notes),
+        "\n".join(_reasons(summary)),
+        _objectives(summary),
+        _headline(summary),
+        _comparisons(study) if study else "",
+    ]
+    return "\n\n".join(block for block in blocks if block) + "\n"
+
+
+def _reasons(summary: Summary) -> Iterator[str]:
+    if summary.reasons:
+        yield "### Why the run is not valid\n"
+        yield from (f"- {_escape(reason)}" for reason in summary.reasons)
+
+
+def _objectives(summary: Summary) -> str:
+    if not summary.objectives:
+        return ""
+    rows = [(f"`{one.objective}`", MET[one.met], _escape(one.sentence)) for one in summary.objectives]
+    return "### Objectives\n\n" + _table(("objective", "result", "what was found"), rows, numbers_from=3)
+
+
+def _headline(summary: Summary) -> str:
+    several = len(summary.by_arm) > 1
+    rows = []
+    for task, arms in headline(summary):
+        for row in arms:
+            group = row.group
+            cells = (
+                task,
+                *((row.arm.name,) if several else ()),
+                formats.count(group.n),
+                formats.percentile(group.latency_s, "p50"),
+                formats.percentile(group.latency_s, "p95"),
+                formats.rate(group.throughput_per_s),
+                formats.count(group.errors.num + group.num_censored),
+                formats.score(group.quality.score if group.quality else None),
+            )
+            rows.append(tuple(f"**{cell}**" for cell in cells) if task == ALL_TASKS else cells)
+    head = ("task", *(("arm",) if several else ()), "n", "p50", "p95", "rate", "failed", "score")
+    return "### Tasks\n\n" + _table(head, rows, numbers_from=2 if several else 1)
+
+
+def _comparisons(study: StudyRecord) -> str:
+    shown = [one for one in study.comparisons if one.task is None or one.language is None]
+    shown += filter(None, [study.capacity_ratio])
+    if not shown:
+        return ""
+    rows = [
+        (
+            _escape(one.name),
+            formats.ratio_change(one.log_ratio),
+            f"{formats.ratio_change(one.interval.low)} to {formats.ratio_change(one.interval.high)}"
+            if one.interval
+            else formats.MISSING,
+            str(one.num_pairs),
+            one.word.value,
+        )
+        for one in shown
+    ]
+    head = ("comparison", "ratio", "95 % interval", "pairs", "verdict")
+    return f"### Ratios to {_escape(study.reference)}\n\n" + _table(head, rows, numbers_from=1)
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]], *, numbers_from: int) -> str:
+    """Write a table whose columns from ``numbers_from`` on are set to the right."""
+    rule = ["---" if place < numbers_from else "---:" for place in range(len(head))]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in (head, rule, *rows))
+
+
+def _escape(text: str) -> str:
+    """Keep text of runs and traces from being read as Markdown or HTML."""
+    for sign in "\\`*_{}[]<>|#~":
+        text = text.replace(sign, f"\\{sign}")
+    return " ".join(text.split())

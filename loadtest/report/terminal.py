@@ -1,0 +1,93 @@
+"""The report in a terminal: a verdict, a table of arms and tasks, and what a reader must know."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from loadtest.report import formats
+from loadtest.report.headline import ALL_TASKS, headline
+from loadtest.report.summary import read_summary
+from loadtest.report.verdict import Tone, key_figures, strip_of
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from rich.console import Console
+
+    from loadtest.report.headline import TableRow
+    from loadtest.report.records import Summary
+    from loadtest.report.study_record import StudyRecord
+
+STYLES = {Tone.GOOD: "green", Tone.BAD: "red", Tone.WARN: "yellow", Tone.NEUTRAL: "blue"}
+ARM_STYLES = ("blue", "dark_orange", "green", "magenta")
+
+
+def print_report(console: Console, summary: Summary, study: StudyRecord | None = None) -> None:
+    """Print verdict, notes and the headline table; nothing wider than the console."""
+    strip = strip_of(summary, study)
+    style = STYLES[strip.tone]
+    said = Text.assemble((f"{strip.word.upper()}  ", f"bold {style}"), strip.sentence, "\n")
+    said.append(key_figures(summary, study), style="dim")
+    console.print(Panel(said, border_style=style))
+    for reason in summary.reasons:
+        console.print(Text(f"not valid: {reason}", style="yellow"))
+    for note in summary.notes:
+        console.print(Text(f"note: {note}", style="yellow"))
+    console.print(headline_table(summary))
+
+
+def print_study(record: StudyRecord, folder: Path, console: Console) -> None:
+    """Print the table of arms and tasks of a study whose summary lies in ``folder``, and what to know of it.
+
+    Raises:
+        ReportError: the folder holds no summary.
+    """
+    summary = read_summary(folder)
+    for note in (*summary.notes, *record.reasons):
+        console.print(Text(f"note: {note}", style="yellow"))
+    console.print(headline_table(summary))
+
+
+def headline_table(summary: Summary) -> Table:
+    """Return the table of arms and tasks."""
+    several = len(summary.by_arm) > 1
+    table = Table(title="Latency and throughput by task", title_justify="left", header_style="bold")
+    table.add_column("task", no_wrap=True)
+    if several:
+        table.add_column("arm", overflow="fold", min_width=12)
+    for name in ("n", "p50", "p95", "rate", "failed", "score"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for task, rows in headline(summary):
+        if task == ALL_TASKS:
+            table.add_section()
+        for place, row in enumerate(rows):
+            arm = (Text(row.arm.name, style=ARM_STYLES[place % len(ARM_STYLES)]),) if several else ()
+            table.add_row(
+                task if place == 0 else "",
+                *arm,
+                *_figures(row),
+                style="bold" if task == ALL_TASKS else None,
+                end_section=several and place == len(rows) - 1,
+            )
+    table.caption = (
+        f"{formats.MISSING} too few requests: a p50 takes 20, a p95 200. "
+        "rate: answered a second; failed: errors and unfinished"
+    )
+    table.caption_justify = "left"
+    return table
+
+
+def _figures(row: TableRow) -> tuple[str, ...]:
+    group = row.group
+    return (
+        formats.count(group.n),
+        formats.percentile(group.latency_s, "p50"),
+        formats.percentile(group.latency_s, "p95"),
+        formats.rate(group.throughput_per_s),
+        formats.count(group.errors.num + group.num_censored),
+        formats.score(group.quality.score if group.quality else None),
+    )
