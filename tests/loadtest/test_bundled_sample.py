@@ -19,7 +19,7 @@ from loadtest.datasets.examples import WordsExample, has_gold
 from loadtest.datasets.library import BUNDLED_LICENCE, Library, open_library
 from loadtest.datasets.tasks import ENTITY_LABELS, LANGUAGES, TASKS, UPOS_LABELS, Task
 from loadtest.datasets.tatoeba import ISO_639_3
-from loadtest.trace.requests import Deviations, gold_of, item_of
+from loadtest.trace.items import Item, Role, read_gold, read_items
 
 DATA = Path(__file__).resolve().parents[2] / "loadtest" / "datasets" / "bundled" / "data"
 CELLS = [(task, code) for task, spec in TASKS.items() for code in spec.languages]
@@ -263,31 +263,38 @@ def test_no_data_sets_licence_is_claimed_for_it(library: Library, tmp_path: Path
     assert Library(tmp_path).licence_of(Task.TYDIQA) == "Apache-2.0"
 
 
-def test_an_oracle_scores_one_on_every_cell(library: Library) -> None:
+def test_an_oracle_scores_one_on_every_cell_of_a_trace(tmp_path: Path, project_root: Path) -> None:
+    """Gold and ids as a trace has them; each candidate has a vector of its own, a query those of its gold."""
+    out = tmp_path / "trace"
+    law = ["--arrivals", "constant:10", "--duration", "1", "--seed", "3"]
+    command = [sys.executable, "-m", "loadtest", "trace", "--data", "bundled", *law, "--out", str(out)]
+    command += ["--tasks", "all", "--languages", "all", "--limit", "1000"]
+    subprocess.run(command, cwd=project_root, check=True, capture_output=True)
+    items, gold = list(read_items(out / "items.jsonl")), read_gold(out / "gold.jsonl")
+    asked = [item for item in items if item.role is not Role.CANDIDATE]
+    assert {item.id for item in asked} == set(gold)
     scores = []
     for task, language in CELLS:
-        items, gold, names = [], {}, []
-        portion = library.read(task, language)
-        for index, example in enumerate(portion.examples):
-            item = item_of(example, task, language, index, Deviations())
-            right = gold_of(example, item.id, candidate_ids=[f"right of {item.id}"])
-            assert right is not None
-            items.append(item.id)
-            gold[item.id] = right.gold
-            names.append(f"right of {item.id}")
-        candidates = Candidates(ids=tuple(names), embeddings=np.eye(len(names), dtype=np.float32))
-        answers = {
-            item: _oracle(task, gold[item], row)
-            for item, row in zip(items, candidates.embeddings, strict=True)
-        }
-        scores.append(score_task(task, language, answers, gold, candidates=candidates))
+        candidates = _candidates([i for i in items if i.task == task and i.role is Role.CANDIDATE])
+        right = {item.id: gold[item.id] for item in asked if (item.task, item.language) == (task, language)}
+        answers = {item: _oracle(task, wanted, candidates) for item, wanted in right.items()}
+        scores.append(score_task(task, language, answers, right, candidates=candidates))
     assert {score.value for score in scores} == {1.0}
+    assert sum(score.n_scored for score in scores) == len(asked)
     average = average_scores(scores)
     assert average.is_complete
     assert average.value == 1
 
 
-def _oracle(task: Task, gold: Any, row: Any) -> Answer:
+def _candidates(items: list[Item]) -> Candidates:
+    return Candidates(
+        ids=tuple(item.id for item in items),
+        embeddings=np.eye(len(items), dtype=np.float32),
+        languages=tuple(item.language for item in items),
+    )
+
+
+def _oracle(task: Task, gold: Any, candidates: Candidates) -> Answer:
     match TASKS[task].head.value:
         case "classify":
             return {"label": gold, "scores": {gold: 1.0}}
@@ -298,7 +305,8 @@ def _oracle(task: Task, gold: Any, row: Any) -> Answer:
         case "span":
             return {"answers": [{"text": gold[0], "start": 0, "end": len(gold[0]), "score": 1.0}]}
         case _:
-            vector: np.ndarray[Any, np.dtype[np.float32]] = row
+            rows = [candidates.ids.index(right) for right in gold]
+            vector: np.ndarray[Any, np.dtype[np.float32]] = candidates.embeddings[rows].sum(axis=0)
             return vector
 
 

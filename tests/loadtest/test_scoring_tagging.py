@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from seqeval.metrics import f1_score, precision_score, recall_score
 
 from loadtest.analysis.scoring.score import TagCounts
-from loadtest.analysis.scoring.tagging import count_chunks, micro_f1
+from loadtest.analysis.scoring.tagging import count_chunks, count_corpus_chunks, micro_f1
 from loadtest.datasets.tasks import ENTITY_LABELS, UPOS_LABELS
 
 
@@ -28,7 +28,6 @@ def _counts(matched: int, predicted: int, gold: int) -> TagCounts:
         ("B-PER B-PER O O", "B-PER I-PER O O", (0, 2, 1)),  # B starts a new one
         ("O O O O", "B-PER I-PER O B-LOC", (0, 0, 2)),
         ("O O", "O O", (0, 0, 0)),
-        ("", "B-PER", (0, 0, 1)),
     ],
 )
 def test_entities(predicted: str, gold: str, counts: tuple[int, int, int]) -> None:
@@ -77,14 +76,34 @@ def _corpora(labels: tuple[str, ...]) -> st.SearchStrategy[Corpus]:
 
 @settings(max_examples=200, deadline=None)
 @given(_corpora(ENTITY_LABELS) | _corpora(UPOS_LABELS))
-def test_sums_of_sentences_equal_seqeval_on_the_corpus(corpus: Corpus) -> None:
-    score = micro_f1(count_chunks(predicted, gold) for predicted, gold in corpus)
+def test_the_score_of_a_corpus_is_seqevals(corpus: Corpus) -> None:
     predictions, golds = [p for p, _ in corpus], [g for _, g in corpus]
+    score = micro_f1([count_corpus_chunks(predictions, golds)])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         assert (score.f1 or 0) == pytest.approx(f1_score(golds, predictions))
         assert (score.precision or 0) == pytest.approx(precision_score(golds, predictions))
         assert (score.recall or 0) == pytest.approx(recall_score(golds, predictions))
+
+
+@settings(max_examples=200, deadline=None)
+@given(_corpora(ENTITY_LABELS) | _corpora(tuple(tag for tag in UPOS_LABELS if tag != "X")))
+def test_sentences_add_up_to_the_corpus_where_no_tag_is_x(corpus: Corpus) -> None:
+    whole = count_corpus_chunks([p for p, _ in corpus], [g for _, g in corpus])
+    parts = [count_chunks(predicted, gold) for predicted, gold in corpus]
+    assert whole == _counts(
+        sum(part.num_matched for part in parts),
+        sum(part.num_predicted for part in parts),
+        sum(part.num_gold for part in parts),
+    )
+
+
+def test_an_x_at_the_edge_of_a_sentence_reaches_into_the_one_before() -> None:
+    # The second sentences are equal, but the chunk of their X starts where the last chunk before it did.
+    predicted, gold = [["NOUN", "VERB"], ["X", "ADJ"]], [["NOUN", "NOUN"], ["X", "ADJ"]]
+    assert count_chunks(predicted[1], gold[1]) == _counts(2, 2, 2)
+    assert count_corpus_chunks(predicted, gold) == _counts(1, 4, 3)
+    assert count_corpus_chunks(gold, gold) == _counts(3, 3, 3)
 
 
 def test_no_warning_reaches_the_user() -> None:

@@ -18,7 +18,7 @@ from loadtest.analysis.scoring.reading import best_text_of, label_or_choice_of, 
 from loadtest.analysis.scoring.retrieval import average_precision, nearest, normalise_rows
 from loadtest.analysis.scoring.score import ItemScore, ScoringError
 from loadtest.analysis.scoring.span import SpanScore, score_span
-from loadtest.analysis.scoring.tagging import count_chunks, micro_f1
+from loadtest.analysis.scoring.tagging import count_chunks, count_corpus_chunks, micro_f1
 from loadtest.datasets.tasks import TASKS, Metric, Task
 
 if TYPE_CHECKING:
@@ -72,16 +72,16 @@ def _score_labels(cell: Cell) -> Outcome:
 
 def _score_tags(cell: Cell) -> Outcome:
     """Micro F1 over chunks, entities and UPOS alike; a wrong number of tags counts as no chunk found."""
-    items, counts, malformed, tokens, right_tokens = [], [], [], 0, 0
-    for item in cell.ids:
-        gold = texts_of(cell.gold[item])
+    items, malformed, right_tokens = [], [], 0
+    predictions: list[Sequence[str]] = []
+    golds = [texts_of(cell.gold[item]) for item in cell.ids]
+    for item, gold in zip(cell.ids, golds, strict=True):
         tags = tags_of(cell.answer(item), cell.labels)
         fits = len(tags) == len(gold)
         if not fits:
             malformed.append(item)
-        count = count_chunks(tags if fits else [], gold)
-        counts.append(count)
-        tokens += len(gold)
+        predictions.append(tags if fits else ["O"] * len(gold))
+        count = count_chunks(predictions[-1], gold)
         right = sum(map(_equal, tags, gold)) if fits else 0
         right_tokens += right
         items.append(
@@ -92,8 +92,12 @@ def _score_tags(cell: Cell) -> Outcome:
                 counts=count,
             )
         )
-    total = micro_f1(counts)
-    parts = {"precision": total.precision, "recall": total.recall, "token_accuracy": right_tokens / tokens}
+    total = micro_f1([count_corpus_chunks(predictions, golds)])
+    parts = {
+        "precision": total.precision,
+        "recall": total.recall,
+        "token_accuracy": right_tokens / sum(map(len, golds)),
+    }
     return Outcome(
         value=total.f1,
         items=tuple(items),

@@ -35,7 +35,7 @@ class Unanswered(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TagCounts:
-    """Chunks of one item as seqeval counts them; micro F1 is made of their sums."""
+    """Chunks as seqeval counts them; micro F1 is made of their sums (but for the tag X, see tagging)."""
 
     num_matched: int
     num_predicted: int
