@@ -1,0 +1,42 @@
+"""Attention within packed sequences, against its formula in double precision."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import pytest
+import torch
+from torch import Tensor
+
+from models.encoder import sdpa_attention
+
+LENGTHS = {
+    "one": [7],
+    "all different": [3, 1, 5, 2],
+    "equal, side by side": [4, 4, 4],
+    "equal, apart": [5, 3, 5, 2, 3],
+    "equal, side by side and apart": [2, 2, 6, 2],
+    "single tokens": [1, 1, 1],
+}
+
+
+def formula(query: Tensor, key: Tensor, value: Tensor, bounds: list[int]) -> Tensor:
+    mixed = []
+    for start, end in pairwise(bounds):
+        q, k, v = (states[start:end].double().transpose(0, 1) for states in (query, key, value))
+        weights = (q @ k.transpose(1, 2) / q.shape[-1] ** 0.5).softmax(dim=-1)
+        mixed.append((weights @ v).transpose(0, 1))
+    return torch.cat(mixed)
+
+
+@pytest.mark.parametrize("lengths", LENGTHS.values(), ids=LENGTHS.keys())
+@pytest.mark.parametrize("integers", [torch.int32, torch.int64])
+def test_each_sequence_sees_itself_alone(lengths: list[int], integers: torch.dtype) -> None:
+    generator = torch.Generator().manual_seed(0)
+    query, key, value = (torch.randn(sum(lengths), 3, 8, generator=generator) for _ in range(3))
+    cu_seqlens = torch.tensor([0, *torch.tensor(lengths).cumsum(0).tolist()], dtype=integers)
+    output = sdpa_attention(cu_seqlens, max(lengths))(query, key, value)
+    assert output.shape == query.shape
+    wanted = formula(query, key, value, cu_seqlens.tolist())
+    assert (output - wanted).abs().max() < 1e-5
+    assert not output.isnan().any()
