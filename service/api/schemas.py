@@ -13,6 +13,9 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from service.api.problems import ItemError
 
+# Past any use; the variant's own bounds are told in plain words, and quote the number.
+_MAX_INT = 1_000_000
+
 
 class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
@@ -67,13 +70,16 @@ class RequestParameters(_Strict):
         default=None, description="Cut what is too long (default) or let that input fail."
     )
     max_tokens: int | None = Field(
-        default=None, ge=1, description="Longest sequence, special tokens included."
+        default=None, ge=1, le=_MAX_INT, description="Longest sequence, special tokens included."
     )
     stride: int | None = Field(
-        default=None, ge=0, description="Tokens that neighbouring windows share (tag, span); default 128."
+        default=None,
+        ge=0,
+        le=_MAX_INT,
+        description="Tokens that neighbouring windows share (tag, span); default 128.",
     )
     max_answer_tokens: int | None = Field(
-        default=None, ge=1, description="Longest answer (span); default 30."
+        default=None, ge=1, le=_MAX_INT, description="Longest answer (span); default 30."
     )
     top_k: int | None = Field(
         default=None,
@@ -82,7 +88,7 @@ class RequestParameters(_Strict):
     )
     pooling: Literal["mean", "cls", "pooler"] | None = Field(default=None, description="Of embed.")
     layer: int | None = Field(
-        default=None, ge=1, description="Layer to read, 1 the first; a lower one is faster."
+        default=None, ge=1, le=_MAX_INT, description="Layer to read, 1 the first; a lower one is faster."
     )
     normalize: bool | None = Field(default=None, description="Scale embeddings to length 1.")
     encoding: Literal["float", "base64"] | None = Field(

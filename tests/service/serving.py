@@ -71,15 +71,26 @@ class Served:
         outputs: list[dict[str, Any]] = response.json()["outputs"]
         return outputs
 
-    def metric(self, name: str, **labels: str) -> float:
-        """Read one series from /metrics; 0 where there is none."""
+    def metrics(self) -> Series:
+        """Read /metrics."""
         text = self.client.get("/metrics").text
-        samples = (sample for family in text_string_to_metric_families(text) for sample in family.samples)
-        return sum(
-            sample.value
-            for sample in samples
-            if sample.name == name and labels.items() <= sample.labels.items()
-        )
+        families = text_string_to_metric_families(text)
+        return Series([(one.name, one.labels, one.value) for family in families for one in family.samples])
+
+
+@dataclass(frozen=True)
+class Series:
+    """Every series of a reading of /metrics: name, labels, value."""
+
+    samples: list[tuple[str, dict[str, str], float]]
+
+    def sum(self, name: str, **labels: str) -> float:
+        """Sum the series of a name that have these labels; there must be one."""
+        found = [
+            value for own, given, value in self.samples if own == name and labels.items() <= given.items()
+        ]
+        assert found, f"no series {name} {labels}"
+        return sum(found)
 
 
 @contextmanager
