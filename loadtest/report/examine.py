@@ -54,7 +54,8 @@ def examine(
     """Score, compare and measure ``runs``.
 
     ``references``: runs against an unloaded server, one an arm, that answers are compared with.
-    ``objectives``: instead of those that the runs were made with. ``told`` hears (what is being done, how much is done, of how much).
+    ``objectives``: instead of those that the runs were made with. ``told`` hears (what is being done, how
+    much is done, of how much).
 
     Raises:
         ReportError: an objective that a run names cannot be read.

@@ -40,7 +40,8 @@ def write_report(
     """Write ``summary.json`` and ``report.html`` of a run or of a study; return the page's path.
 
     ``reference_dir``: a run of the same arm against the unloaded server, for the mismatch of answers; a study
-    names its own. ``objectives``: instead of those that the run was made with. ``told`` hears (what is being done, how much is done, of how much).
+    names its own. ``objectives``: instead of those that the run was made with. ``told`` hears (what is being
+    done, how much is done, of how much).
 
     Raises:
         ReportError: a file is missing or damaged, or an objective cannot be read.

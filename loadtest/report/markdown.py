@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from loadtest.report.study_record import StudyRecord
 
 SIGNS = {Tone.GOOD: "✅", Tone.BAD: "❌", Tone.WARN: "⚠️", Tone.NEUTRAL: "ℹ️"}  # noqa: RUF001 - signs
+NO_COLUMN = slice(0, 0)
 MET = {True: "✅ met", False: "❌ missed", None: "cannot be told"}
 
 
@@ -45,7 +46,7 @@ def _objectives(summary: Summary) -> str:
     if not summary.objectives:
         return ""
     rows = [(f"`{one.objective}`", MET[one.met], _escape(one.sentence)) for one in summary.objectives]
-    return "### Objectives\n\n" + _table(("objective", "result", "what was found"), rows, numbers_from=3)
+    return "### Objectives\n\n" + _table(("objective", "result", "what was found"), rows)
 
 
 def _headline(summary: Summary) -> str:
@@ -55,8 +56,8 @@ def _headline(summary: Summary) -> str:
         for row in arms:
             group = row.group
             cells = (
-                task,
-                *((row.arm.name,) if several else ()),
+                _escape(task),
+                *((_escape(row.arm.name),) if several else ()),
                 formats.count(group.n),
                 formats.percentile(group.latency_s, "p50"),
                 formats.percentile(group.latency_s, "p95"),
@@ -66,7 +67,7 @@ def _headline(summary: Summary) -> str:
             )
             rows.append(tuple(f"**{cell}**" for cell in cells) if task == ALL_TASKS else cells)
     head = ("task", *(("arm",) if several else ()), "n", "p50", "p95", "rate", "failed", "score")
-    return "### Tasks\n\n" + _table(head, rows, numbers_from=2 if several else 1)
+    return "### Tasks\n\n" + _table(head, rows, numbers=slice(2 if several else 1, None))
 
 
 def _comparisons(study: StudyRecord) -> str:
@@ -87,12 +88,13 @@ def _comparisons(study: StudyRecord) -> str:
         for one in shown
     ]
     head = ("comparison", "ratio", "95 % interval", "pairs", "verdict")
-    return f"### Ratios to {_escape(study.reference)}\n\n" + _table(head, rows, numbers_from=1)
+    return f"### Ratios to {_escape(study.reference)}\n\n" + _table(head, rows, numbers=slice(1, 4))
 
 
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]], *, numbers_from: int) -> str:
-    """Write a table whose columns from ``numbers_from`` on are set to the right."""
-    rule = ["---" if place < numbers_from else "---:" for place in range(len(head))]
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]], *, numbers: slice = NO_COLUMN) -> str:
+    """Write a table; the columns of ``numbers`` are set to the right."""
+    rule = ["---"] * len(head)
+    rule[numbers] = ["---:"] * len(rule[numbers])
     return "\n".join(f"| {' | '.join(cells)} |" for cells in (head, rule, *rows))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from rich.box import SIMPLE_HEAD
 from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
@@ -55,7 +56,9 @@ def print_study(record: StudyRecord, folder: Path, console: Console) -> None:
 def headline_table(summary: Summary) -> Table:
     """Return the table of arms and tasks."""
     several = len(summary.by_arm) > 1
-    table = Table(title="Latency and throughput by task", title_justify="left", header_style="bold")
+    table = Table(
+        title="Latency and throughput by task", title_justify="left", header_style="bold", box=SIMPLE_HEAD
+    )
     table.add_column("task", no_wrap=True)
     if several:
         table.add_column("arm", overflow="fold", min_width=12)
@@ -71,7 +74,6 @@ def headline_table(summary: Summary) -> Table:
                 *arm,
                 *_figures(row),
                 style="bold" if task == ALL_TASKS else None,
-                end_section=several and place == len(rows) - 1,
             )
     table.caption = (
         f"{formats.MISSING} too few requests: a p50 takes 20, a p95 200. "
