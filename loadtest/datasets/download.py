@@ -113,7 +113,7 @@ def _fetch_rest(client: httpx2.Client, part: _Part, progress: Progress) -> None:
         headers |= {"Range": f"bytes={offset}-", "If-Range": version}
     try:
         with client.stream("GET", part.url, headers=headers) as response:
-            if response.status_code == httpx2.codes.REQUESTED_RANGE_NOT_SATISFIABLE:
+            if response.status_code == httpx2.codes.RANGE_NOT_SATISFIABLE:
                 if response.headers.get("Content-Range") == f"bytes */{offset}":
                     return  # all of it came before, and only the renaming was missed
                 part.discard()
