@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from loadtest.report import formats
-from loadtest.report.headline import ALL_TASKS, headline
+from loadtest.report.headline import ALL_TASKS, arm_tags, headline
 from loadtest.report.summary import read_summary
 from loadtest.report.verdict import Tone, key_figures, strip_of
 
@@ -19,11 +19,16 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from loadtest.report.headline import TableRow
+    from loadtest.report.headline import ArmTag, TableRow
     from loadtest.report.records import Summary
     from loadtest.report.study_record import StudyRecord
 
 STYLES = {Tone.GOOD: "green", Tone.BAD: "red", Tone.WARN: "yellow", Tone.NEUTRAL: "blue"}
+FIGURES_WIDTH = 76  # of everything but the names of arms
+CAPTION = (
+    f"{formats.MISSING} too few requests: a p50 takes 20, a p95 200. "
+    "rate: answered a second; failed: errors and unfinished"
+)
 ARM_STYLES = ("blue", "dark_orange", "green", "magenta")
 
 
@@ -38,7 +43,7 @@ def print_report(console: Console, summary: Summary, study: StudyRecord | None =
         console.print(Text(f"not valid: {reason}", style="yellow"))
     for note in summary.notes:
         console.print(Text(f"note: {note}", style="yellow"))
-    console.print(headline_table(summary))
+    console.print(headline_table(summary, console.width))
 
 
 def print_study(record: StudyRecord, folder: Path, console: Console) -> None:
@@ -50,37 +55,38 @@ def print_study(record: StudyRecord, folder: Path, console: Console) -> None:
     summary = read_summary(folder)
     for note in (*summary.notes, *record.reasons):
         console.print(Text(f"note: {note}", style="yellow"))
-    console.print(headline_table(summary))
+    console.print(headline_table(summary, console.width))
 
 
-def headline_table(summary: Summary) -> Table:
-    """Return the table of arms and tasks."""
-    several = len(summary.by_arm) > 1
+def headline_table(summary: Summary, width: int) -> Table:
+    """Return the table of arms and tasks; where names have no room, letters stand for the arms."""
+    tags = arm_tags(summary)
+    several = len(tags) > 1
+    has_room = width >= FIGURES_WIDTH + max((len(tag.name) for tag in tags), default=0)
     table = Table(
         title="Latency and throughput by task", title_justify="left", header_style="bold", box=SIMPLE_HEAD
     )
     table.add_column("task", no_wrap=True)
     if several:
-        table.add_column("arm", overflow="fold", min_width=12)
+        table.add_column("arm", no_wrap=True)
     for name in ("n", "p50", "p95", "rate", "failed", "score"):
         table.add_column(name, justify="right", no_wrap=True)
     for task, rows in headline(summary):
         if task == ALL_TASKS:
             table.add_section()
         for place, row in enumerate(rows):
-            arm = (Text(row.arm.name, style=ARM_STYLES[place % len(ARM_STYLES)]),) if several else ()
-            table.add_row(
-                task if place == 0 else "",
-                *arm,
-                *_figures(row),
-                style="bold" if task == ALL_TASKS else None,
-            )
-    table.caption = (
-        f"{formats.MISSING} too few requests: a p50 takes 20, a p95 200. "
-        "rate: answered a second; failed: errors and unfinished"
-    )
+            arm = (_arm(row.arm, named=has_room),) if several else ()
+            style = "bold" if task == ALL_TASKS else None
+            table.add_row(task if place == 0 else "", *arm, *_figures(row), style=style)
+    legend = "" if has_room or not several else "  ".join(f"{tag.letter}: {tag.name}" for tag in tags) + "\n"
+    table.caption = f"{legend}{CAPTION}"
     table.caption_justify = "left"
     return table
+
+
+def _arm(tag: ArmTag, *, named: bool) -> Text:
+    style = ARM_STYLES[(ord(tag.letter) - ord("A")) % len(ARM_STYLES)]
+    return Text(tag.name if named else tag.letter, style=style)
 
 
 def _figures(row: TableRow) -> tuple[str, ...]:

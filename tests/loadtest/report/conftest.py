@@ -402,8 +402,8 @@ def study_record(folder: Path, runs: tuple[StudyRun, ...]) -> StudyRecord:
         verdict=Verdict(
             word=VerdictWord.EQUIVALENT,
             sentence="The arms serve equally fast: p95 at 0.6 of capacity differs by less than 5 %.",
-            paragraph="Over twelve randomised pairs the p95 of the multilingual arm was 1.004 times that of the "
-            "English arm (90 % interval 0.985 to 1.023), inside the 5 % margin declared in advance.",
+            paragraph="Over twelve randomised pairs the p95 of the multilingual arm was 1.004 times that "
+            "of the English arm (90 % interval 0.985 to 1.023), inside the 5 % margin declared in advance.",
         ),
         command="xlmr-load study study.toml",
         reference=reference,
