@@ -1,0 +1,82 @@
+"""`xlmr-load study`: run a declared comparison of arms, or go on with it, and answer its question."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from pathlib import Path  # noqa: TC003 - typer reads annotations when the command is called
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+
+from loadtest.cli.exits import ExitCode, note, stop
+from loadtest.cli.study_screen import StudyScreen
+from loadtest.datasets.examples import DataError
+from loadtest.driver.errors import DriverError
+from loadtest.report.run_files import ReportError
+from loadtest.report.study_record import StudyRecord, VerdictWord
+from loadtest.report.terminal import print_study
+from loadtest.study.answer import Answered, answer_study
+from loadtest.study.study_file import Study, StudyError, load_study
+from loadtest.trace.arm import ArmError
+from loadtest.trace.arrivals import LawError
+from loadtest.trace.items import TraceError
+
+if TYPE_CHECKING:
+    from typing import NoReturn
+
+INTERRUPTED = 130  # 128 + SIGINT, as shells say it
+
+
+def study(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The study file (TOML).")],
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for runs and report; an interrupted study goes on there.")
+    ] = None,
+    *,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="End with code 6 where the verdict is inconclusive.")
+    ] = False,
+) -> None:
+    """Run a study's servers, arms and controls, and answer its question with a report."""
+    try:
+        found = load_study(file)
+    except StudyError as error:
+        stop(ExitCode.USAGE, str(error))
+    answered = conduct(found, out or Path("var") / found.declared.name)
+    tell(answered)
+    end(answered.record, strict=strict)
+
+
+def conduct(found: Study, out: Path) -> Answered:
+    """Run a study with its progress on standard error; end the command where it cannot be run."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # told to end, leave no server behind
+    try:
+        with StudyScreen() as screen:
+            return answer_study(found, out, command=tuple(sys.argv), screen=screen)
+    except KeyboardInterrupt:
+        note(f"Stopped; the same command goes on with what is missing in {out}.")
+        raise typer.Exit(INTERRUPTED) from None
+    except (StudyError, DataError, TraceError, LawError, ArmError, DriverError) as error:
+        stop(ExitCode.USAGE, str(error))
+    except ReportError as error:
+        stop(ExitCode.INTERNAL, str(error))
+
+
+def tell(answered: Answered) -> None:
+    """Print the table of arms and tasks, the answer, and last the path of the report."""
+    console = Console()
+    print_study(answered.record, answered.report.parent, console)
+    verdict = answered.record.verdict
+    console.print(f"\n{verdict.word.value.upper()}: {verdict.paragraph}", markup=False, highlight=False)
+    typer.echo(f"report: {answered.report}")
+
+
+def end(record: StudyRecord, *, strict: bool) -> NoReturn:
+    """End with the code that says how the study went."""
+    if not record.valid:
+        raise typer.Exit(ExitCode.INVALID)
+    if strict and record.verdict.word is VerdictWord.INCONCLUSIVE:
+        raise typer.Exit(ExitCode.INCONCLUSIVE)
+    raise typer.Exit(ExitCode.OK)

@@ -1,0 +1,80 @@
+"""A study from its file to its answer: the one entry point that commands call."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from loadtest.report.html import write_report
+from loadtest.report.study_files import save_study
+from loadtest.study.capacity_search import target_of
+from loadtest.study.conduct import Conductor, Watch
+from loadtest.study.folder import open_folder
+from loadtest.study.record import build_record
+from loadtest.study.replay import Replayer
+from loadtest.study.segments import Segments, build_base
+from loadtest.study.server import parse_cpus
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from loadtest.datasets.tasks import Task
+    from loadtest.report.study_record import StudyRecord
+    from loadtest.study.study_file import Study
+
+
+class Screen(Watch, Protocol):
+    """Shows how a study gets on."""
+
+    def building(self, task: Task, language: str) -> None:
+        """One task in one language was read into the base trace."""
+        ...
+
+    def reporting(self, what: str, done: int, total: int) -> None:
+        """Some of the report is made."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answered:
+    """A study's record, and the page that shows it."""
+
+    record: StudyRecord
+    report: Path
+
+
+def answer_study(
+    study: Study,
+    out: Path,
+    *,
+    command: tuple[str, ...],
+    screen: Screen,
+) -> Answered:
+    """Run what is missing of a study, judge it, and write `study.json`, `summary.json` and `report.html`.
+
+    Raises:
+        StudyError: the study cannot be run as declared.
+        DataError, TraceError, ArmError: data, trace or arms do not fit.
+        ReportError: a file of a run is damaged.
+    """
+    declared = study.declared
+    target = target_of(declared.capacity.objective)
+    folder = open_folder(out, study)
+    base = build_base(study, folder, screen.building)
+    conductor = Conductor(
+        study=study,
+        folder=folder,
+        replay=Replayer(
+            study=study,
+            folder=folder,
+            cpus=None if declared.load.cpus is None else parse_cpus(declared.load.cpus),
+            objectives=(declared.capacity.objective,),
+            command=command,
+        ),
+        segments=Segments(study=study, folder=folder, base=base),
+        target=target,
+        watch=screen,
+    )
+    record = build_record(study, folder, conductor.conduct(), target, " ".join(command))
+    save_study(folder.root, record)
+    return Answered(record=record, report=write_report(folder.root, told=screen.reporting))

@@ -1,0 +1,198 @@
+"""Capacities under an objective: a search on the reference arm, then a sweep of all arms in turn.
+
+The search finds where to look; the sweep probes every arm at the same rates, on the same
+arrivals, in random order, so that the ratio of two capacities comes from pairs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from loadtest.analysis.capacity import Block, capacity, capacity_ratio
+from loadtest.analysis.capacity_search import Plan, Probe, Search, Stage
+from loadtest.analysis.equivalence import Direction, verdict_of
+from loadtest.analysis.objectives import What, parse_objectives
+from loadtest.report.study_record import Capacity, Comparison, Correction, Margin, VerdictWord
+from loadtest.report.study_record import Probe as ProbeRecord
+from loadtest.study.comparisons import interval_of
+from loadtest.study.measures import Measure
+from loadtest.study.study_file import StudyError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from numpy.random import Generator
+
+    from loadtest.report.records import Summary
+    from loadtest.study.study_file import StudyFile
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """The objective of a search: the share of requests that must be answered within a time."""
+
+    text: str
+    share: float
+    limit_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Swept:
+    """What was probed, by arm; ``blocks[arm][i]`` share rate and arrivals over arms."""
+
+    blocks: Mapping[str, tuple[Block, ...]]
+    latencies_s: Mapping[str, tuple[float | None, ...]]
+    reason: str
+
+    def capacity_of(self, arm: str, target: Target) -> float | None:
+        """Return an arm's capacity in requests a second; None where the sweep does not hold it."""
+        blocks = self.blocks.get(arm)
+        return capacity(blocks, target=target.share).rate_per_s if blocks else None
+
+
+def target_of(text: str) -> Target:
+    """Read a capacity objective such as ``p95<200ms``.
+
+    Raises:
+        StudyError: it is no upper bound of a latency percentile over all requests.
+    """
+    found = parse_objectives(text)
+    objective = found[0]
+    if (
+        len(found) != 1
+        or objective.what is not What.LATENCY
+        or objective.percentile is None
+        or objective.where
+    ):
+        raise StudyError(f"capacity.objective {text!r}: write one latency percentile, such as p95<200ms")
+    return Target(text=text, share=objective.percentile, limit_s=objective.allowed)
+
+
+def search(
+    declared: StudyFile,
+    target: Target,
+    start_per_s: float,
+    make: Callable[[str, float, int], Summary],
+    rng: Generator,
+) -> Swept:
+    """Search with the reference arm, then sweep all arms at the same rates, in random order."""
+    table = declared.capacity
+    arms = (declared.reference, *declared.compared)
+    state = Search.begin(
+        Plan(
+            start_per_s=start_per_s,
+            target=target.share,
+            num_blocks=table.replicates,
+            num_sweep_blocks=table.replicates,
+        ),
+        rng,
+    )
+    blocks: dict[str, list[Block]] = {arm: [] for arm in arms}
+    latencies: dict[str, list[float | None]] = {arm: [] for arm in arms}
+    number = 0
+    while isinstance(step := state.next_step(), Probe):
+        sweeping = step.stage is Stage.SWEEP
+        if not sweeping and len(state.probed) >= table.max_probes * table.replicates:
+            return Swept(blocks={}, latencies_s={}, reason="the search found no bracket within its probes")
+        found: dict[str, Block] = {}
+        for arm in _order(arms if sweeping else (declared.reference,), rng):
+            summary = make(arm, step.rate_per_s, number)
+            found[arm] = block_of(summary, step.rate_per_s)
+            if sweeping:
+                blocks[arm].append(found[arm])
+                latencies[arm].append(_latency(summary, target.share))
+        state = state.observe(found[declared.reference])
+        number += 1
+    return Swept(
+        blocks={arm: tuple(seen) for arm, seen in blocks.items()},
+        latencies_s={arm: tuple(seen) for arm, seen in latencies.items()},
+        reason=step.reason,
+    )
+
+
+def block_of(summary: Summary, rate_per_s: float) -> Block:
+    """Return how many of a run's scheduled requests were answered within the objective."""
+    goodput = summary.overall.goodput
+    ratio = 0.0 if goodput is None or goodput.ratio is None else goodput.ratio
+    num = summary.overall.n
+    return Block(rate_per_s=rate_per_s, num_requests=num, num_in_time=round(ratio * num))
+
+
+def capacities(swept: Swept, target: Target) -> tuple[Capacity, ...]:
+    """Return each arm's capacity, for the record."""
+    return tuple(
+        _capacity(arm, swept.blocks[arm], swept.latencies_s[arm], target)
+        for arm in swept.blocks
+        if swept.blocks[arm]
+    )
+
+
+def ratio(swept: Swept, target: Target, declared: StudyFile, arm: str) -> Comparison | None:
+    """Compare an arm's capacity with the reference's over the probes that they share."""
+    ours, theirs = swept.blocks.get(arm), swept.blocks.get(declared.reference)
+    if not ours or not theirs:
+        return None
+    alpha = 1 - declared.design.confidence
+    found = capacity_ratio(ours, theirs, target=target.share, alpha=alpha)
+    margins = Measure.CAPACITY.margins(declared.design.margins)
+    word = VerdictWord.INCONCLUSIVE
+    if found.interval is not None and found.equivalence_interval is not None:
+        verdict = verdict_of(
+            found.interval,
+            found.equivalence_interval,
+            margins=margins,
+            direction=Direction.LARGER_IS_FASTER,
+        )
+        word = VerdictWord(verdict.value)
+    return Comparison(
+        name=f"capacity under {target.text}",
+        measure=Measure.CAPACITY.value,
+        arm=arm,
+        reference=declared.reference,
+        primary=True,
+        log_ratio=found.log_ratio,
+        interval=interval_of(found.interval),
+        equivalence_interval=interval_of(found.equivalence_interval),
+        margin=Margin(low=margins.low, high=margins.high),
+        correction=Correction.SEQUENCE,
+        marked=word in (VerdictWord.FASTER, VerdictWord.SLOWER),
+        word=word,
+        num_pairs=found.num_pairs,
+    )
+
+
+def _capacity(
+    arm: str, blocks: Sequence[Block], latencies_s: Sequence[float | None], target: Target
+) -> Capacity:
+    found = capacity(blocks, target=target.share)
+    return Capacity(
+        arm=arm,
+        objective=target.text,
+        objective_s=target.limit_s,
+        percentile=target.share,
+        rate_per_s=found.rate_per_s,
+        interval=interval_of(found.interval),
+        method=found.method.value,
+        probes=tuple(
+            ProbeRecord(
+                rate_per_s=block.rate_per_s,
+                num_runs=1,
+                latency_s=latency_s,
+                attained_ratio=block.attained_ratio,
+            )
+            for block, latency_s in sorted(
+                zip(blocks, latencies_s, strict=True), key=lambda pair: pair[0].rate_per_s
+            )
+        ),
+    )
+
+
+def _latency(summary: Summary, share: float) -> float | None:
+    name = f"p{share * 100:.0f}"
+    latency: float | None = getattr(summary.overall.latency_s, name, None)
+    return latency
+
+
+def _order(arms: tuple[str, ...], rng: Generator) -> list[str]:
+    return [arms[i] for i in rng.permutation(len(arms))]

@@ -1,0 +1,93 @@
+"""What a study must get right before it may speak of its arms. Pure.
+
+A/A: the reference against itself, which must not differ; its spread is the noise floor and says how many
+pairs a verdict takes. Positive: an arm that is slower on purpose, which must be found slower. In the plan
+of blocks both stand at the declared load.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from loadtest.analysis.aa import NoiseFloor, noise_floor
+from loadtest.analysis.design import Phase
+from loadtest.report.study_record import Comparison, PositiveControl, VerdictWord
+from loadtest.study.comparisons import Topic
+from loadtest.study.measures import Measure
+from loadtest.study.observed import effects, select
+
+if TYPE_CHECKING:
+    from loadtest.report.records import Group, Summary
+    from loadtest.study.comparisons import Comparer
+
+CONTROLLED = (Measure.P50, Measure.P95)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Controls:
+    """Both controls; ``positive`` and ``noise`` are None where they were not declared or not measured."""
+
+    aa: tuple[Comparison, ...]
+    noise: NoiseFloor | None
+    positive: PositiveControl | None
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """Why the study may not speak of its arms; empty when it may."""
+        found = [
+            f"the reference differs from itself in {comparison.name} ({comparison.word.value})"
+            for comparison in self.aa
+            if comparison.word in (VerdictWord.FASTER, VerdictWord.SLOWER)
+        ]
+        if self.positive is not None and not self.positive.found:
+            found.append(
+                f"an arm that is slower by {self.positive.planted_ratio - 1:.0%} on purpose was called "
+                f"{self.positive.comparison.word.value}"
+            )
+        return tuple(found)
+
+
+def judge_controls(comparer: Comparer) -> Controls:
+    """Judge the control pairs of a study."""
+    declared = comparer.declared
+    load = declared.design.primary_load_ratio
+    aa = tuple(
+        comparer.one(
+            Topic(measure=measure, arm=declared.reference, load_ratio=load), _overall, phase=Phase.AA
+        )
+        for measure in CONTROLLED
+        if declared.controls.aa_pairs
+    )
+    return Controls(aa=aa, noise=_noise(comparer, load), positive=_positive(comparer, load))
+
+
+def _noise(comparer: Comparer, load: float) -> NoiseFloor | None:
+    declared = comparer.declared
+    pairs = select(comparer.runs, Phase.AA, load_ratio=load, arm=declared.reference)
+    seen = effects(pairs, _overall, Measure.P50.of)
+    if (len(seen.groups) if len(seen.groups) > 1 else len(seen.flat)) < 2:  # noqa: PLR2004 - a spread needs two
+        return None
+    return noise_floor(
+        seen.groups,
+        margins=Measure.P50.margins(declared.design.margins),
+        planned_units=declared.design.pairs,
+        rng=comparer.rng,
+    )
+
+
+def _positive(comparer: Comparer, load: float) -> PositiveControl | None:
+    controls = comparer.declared.controls
+    if controls.positive is None or controls.planted_ratio is None:
+        return None
+    topic = Topic(measure=Measure.P50, arm=controls.positive, load_ratio=load)
+    comparison = comparer.one(topic, _overall, phase=Phase.CONTROL)
+    return PositiveControl(
+        planted_ratio=controls.planted_ratio,
+        found=comparison.word is VerdictWord.SLOWER,
+        comparison=comparison,
+    )
+
+
+def _overall(summary: Summary) -> Group:
+    return summary.overall

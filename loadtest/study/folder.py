@@ -1,0 +1,101 @@
+"""Where a study's files lie: traces, runs, logs, and what it has found so far.
+
+::
+
+    OUT/
+      declared.json       hash of the study file that this folder belongs to
+      plan.json           capacities, rates and the order of all blocks, once they are known
+      traces/base         items and gold; the others hold schedules of the same items
+      runs/NAME           one run each; it is complete when its summary is there
+      index/ARM           candidates' vectors, made once an arm
+      logs/               what the servers wrote
+      study.json          the record; report.html the page
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from loadtest.study.study_file import StudyError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from loadtest.study.study_file import Study
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StudyFolder:
+    """A study's output folder."""
+
+    root: Path
+
+    @property
+    def base_trace(self) -> Path:
+        """The trace whose items every schedule asks for."""
+        return self.root / "traces" / "base"
+
+    def trace(self, name: str) -> Path:
+        """The folder of a schedule."""
+        return self.root / "traces" / name
+
+    def run(self, name: str) -> Path:
+        """The folder of a run."""
+        return self.root / "runs" / name
+
+    def is_complete(self, name: str) -> bool:
+        """Whether a run was finished and summarised."""
+        return (self.run(name) / "summary.json").is_file()
+
+    def index(self, arm: str) -> Path:
+        """The folder of an arm's candidates."""
+        return self.root / "index" / arm
+
+    def log(self, name: str) -> Path:
+        """The log of a server."""
+        return self.root / "logs" / f"{name}.log"
+
+    def read(self, name: str) -> dict[str, Any] | None:
+        """Return a JSON file of the folder; None where it is not there.
+
+        Raises:
+            StudyError: it is damaged.
+        """
+        path = self.root / name
+        try:
+            found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError) as error:
+            raise StudyError(f"{path} cannot be read ({error}); give the study another --out") from error
+        return found
+
+    def write(self, name: str, values: dict[str, Any]) -> None:
+        """Write a JSON file of the folder, whole or not at all."""
+        path = self.root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_suffix(".partial")
+        partial.write_text(json.dumps(values, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+        partial.replace(path)
+
+
+def open_folder(root: Path, study: Study) -> StudyFolder:
+    """Return the folder of a study, new or to be resumed.
+
+    Raises:
+        StudyError: it belongs to another study, or to another version of this file.
+    """
+    folder = StudyFolder(root=root.resolve())
+    declared = folder.read("declared.json")
+    if declared is None:
+        if root.exists() and any(root.iterdir()):
+            raise StudyError(f"{root} holds other files; give --out a new folder")
+        folder.write("declared.json", {"file": study.path.name, "sha256": study.sha256})
+    elif declared.get("sha256") != study.sha256:
+        raise StudyError(
+            f"{root} was begun with another version of {study.path.name}; what is declared may not change "
+            "under way. Give another --out, or restore the file to resume"
+        )
+    return folder

@@ -1,0 +1,188 @@
+"""What a study found, as `study.json`: every run in order, every comparison, and the verdict."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from loadtest.analysis import design
+from loadtest.analysis.interval import student_interval
+from loadtest.report.examine import score_runs
+from loadtest.report.frames import pool
+from loadtest.report.run_files import read_run
+from loadtest.report.study_record import Offline, Phase, StudyArm, StudyRecord, StudyRun
+from loadtest.study.capacity_search import capacities, ratio
+from loadtest.study.comparisons import Comparer, interval_of
+from loadtest.study.controls import judge_controls
+from loadtest.study.differences import compare_quality
+from loadtest.study.replay import unloaded_name
+from loadtest.study.token_share import token_fit
+from loadtest.study.verdict import answer
+from loadtest.trace.seeds import stream_keys, streams
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from numpy.random import Generator
+    from pydantic import JsonValue
+
+    from loadtest.analysis.scoring import Score
+    from loadtest.report.records import Summary
+    from loadtest.report.study_record import Capacity, Comparison, QualityDifference
+    from loadtest.study.capacity_search import Target
+    from loadtest.study.conduct import Made
+    from loadtest.study.folder import StudyFolder
+    from loadtest.study.observed import Observed
+    from loadtest.study.study_file import Study, StudyFile
+
+
+def build_record(study: Study, folder: StudyFolder, made: Made, target: Target, command: str) -> StudyRecord:
+    """Judge everything that was measured.
+
+    Raises:
+        ReportError: a run's files are missing or damaged.
+    """
+    declared = study.declared
+    rng = streams(declared.seed).bootstrap
+    comparer = Comparer(runs=made.blocks, declared=declared, rng=rng)
+    controls = judge_controls(comparer)
+    compared: list[Comparison] = []
+    for arm in declared.compared:
+        compared += [*comparer.overall(arm), *comparer.tasks(arm), *comparer.languages(arm)]
+    ratios = (
+        [] if made.swept is None else [ratio(made.swept, target, declared, arm) for arm in declared.compared]
+    )
+    quality = _quality(declared, folder, rng)
+    fits = [fit for arm in made.unloaded if (fit := token_fit(arm, made.unloaded[arm])) is not None]
+    synthetic = any(v.synthetic for summary in made.unloaded.values() for v in summary.variants)
+    capacity_ratio = next((found for found in ratios if found is not None), None)
+    first = declared.compared[0]
+    primaries = [c for c in compared if c.primary and c.arm == first]
+    verdict = answer(
+        [*primaries, *([] if capacity_ratio is None else [capacity_ratio])],
+        controls,
+        quality,
+        fits,
+        arm=first,
+        reference=declared.reference,
+        synthetic=synthetic,
+    )
+    summaries = [run.summary for run in made.blocks]
+    return StudyRecord(
+        name=declared.name,
+        question=declared.question,
+        valid=not controls.problems and any(c.num_pairs for c in compared if c.primary),
+        reasons=controls.problems,
+        verdict=verdict,
+        command=command,
+        reference=declared.reference,
+        arms=tuple(
+            StudyArm(name=name, description=arm.description, synthetic=synthetic)
+            for name, arm in declared.arms.items()
+        ),
+        runs=(*_preliminary(made), *(_run(run) for run in made.blocks)),
+        comparisons=tuple(compared),
+        aa=controls.aa,
+        positive_control=controls.positive,
+        capacities=_capacities(made, target),
+        capacity_ratio=capacity_ratio,
+        offline=tuple(_offline(made.blocks, arm) for arm in _arms(declared) if _at_once(made.blocks, arm)),
+        quality=quality,
+        token_fits=tuple(fits),
+        design=_design(study, made),
+        environment=made.unloaded[declared.reference].environment,
+        deviations=_deviations(summaries),
+    )
+
+
+def _arms(declared: StudyFile) -> tuple[str, ...]:
+    return (declared.reference, *declared.compared)
+
+
+def _capacities(made: Made, target: Target) -> tuple[Capacity, ...]:
+    return () if made.swept is None else capacities(made.swept, target)
+
+
+def _quality(declared: StudyFile, folder: StudyFolder, rng: Generator) -> tuple[QualityDifference, ...]:
+    """Compare the scores of the unloaded runs of the reference and of the first arm."""
+    ours, theirs = (_scores(folder, arm) for arm in (declared.compared[0], declared.reference))
+    return compare_quality(ours, theirs, rng, alpha=1 - declared.design.confidence)
+
+
+def _scores(folder: StudyFolder, arm: str) -> list[Score]:
+    runs = [read_run(folder.run(unloaded_name(arm)))]
+    scored, _ = score_runs(runs, pool([run.samples for run in runs]), lambda *_: None)
+    return [score for found in scored.values() for score in found.cells.values()]
+
+
+def _run(run: Observed) -> StudyRun:
+    block = run.block
+    return StudyRun(
+        path=run.path,
+        arm=block.arm,
+        phase=Phase(block.phase.value),
+        replicate=block.pair,
+        pair=block.pair,
+        restart=block.restart,
+        rate_per_s=run.rate_per_s,
+        load_ratio=block.load_ratio,
+        valid=run.summary.valid,
+        reasons=run.summary.reasons,
+    )
+
+
+def _preliminary(made: Made) -> Iterable[StudyRun]:
+    for arm, summary in made.unloaded.items():
+        yield StudyRun(
+            path=f"runs/{unloaded_name(arm)}",
+            arm=arm,
+            phase=Phase.UNLOADED,
+            replicate=0,
+            valid=summary.valid,
+            reasons=summary.reasons,
+        )
+
+
+def _at_once(runs: Iterable[Observed], arm: str) -> list[Summary]:
+    return [
+        run.summary
+        for run in runs
+        if run.block.phase is design.Phase.OFFLINE and run.block.arm == arm and run.summary.valid
+    ]
+
+
+def _offline(runs: Iterable[Observed], arm: str) -> Offline:
+    found = _at_once(runs, arm)
+    inputs = [summary.overall.inputs_per_s or 0.0 for summary in found]
+    tokens = [summary.overall.tokens_per_s or 0.0 for summary in found]
+    several = len(found) > 1
+    return Offline(
+        arm=arm,
+        num_runs=len(found),
+        inputs_per_s=sum(inputs) / len(found),
+        inputs_interval=interval_of(student_interval(inputs, 0.95)) if several else None,
+        tokens_per_s=sum(tokens) / len(found),
+        tokens_interval=interval_of(student_interval(tokens, 0.95)) if several else None,
+    )
+
+
+def _design(study: Study, made: Made) -> dict[str, JsonValue]:
+    declared = study.declared
+    return {
+        "study_file": study.path.name,
+        "study_file_sha256": study.sha256,
+        "seeds": dict(stream_keys(declared.seed)),
+        "capacity_per_s": made.capacity_per_s,
+        "capacity_method": declared.capacity.method,
+        "server_cpus": declared.server.cpus,
+        "load_cpus": declared.load.cpus,
+        **declared.design.model_dump(),
+        "controls": declared.controls.model_dump(),
+    }
+
+
+def _deviations(summaries: list[Summary]) -> tuple[str, ...]:
+    """Say what was left out, and in which ways requests were not the benchmark's."""
+    invalid = sum(not summary.valid for summary in summaries)
+    said = [f"{invalid} of {len(summaries)} runs of the plan were not valid; their pairs are left out."]
+    requests = dict.fromkeys(text for summary in summaries for text in summary.deviations)
+    return (*(said if invalid else ()), *requests)

@@ -1,0 +1,123 @@
+"""The server under test as a child process: started, awaited, stopped.
+
+The only place of the load tester that starts a server. It listens on the loopback, is
+pinned to cores where the study says so, writes its output to a log file of the study,
+and is ended by the process id that was started here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from loadtest.study.study_file import StudyError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+STOP_TIMEOUT_S = 45.0  # the service drains within 30 s
+
+
+def parse_cpus(text: str) -> frozenset[int]:
+    """Return the cores that a list such as `0-2,5` names.
+
+    Raises:
+        StudyError: it names none, or one that this process may not use.
+    """
+    cores: set[int] = set()
+    try:
+        for part in text.split(","):
+            first, _, last = part.partition("-")
+            cores.update(range(int(first), int(last or first) + 1))
+    except ValueError as error:
+        raise StudyError(f"{text!r} is no list of cores; write one such as 0-2,5") from error
+    allowed = os.sched_getaffinity(0)
+    if not cores or not cores <= allowed:
+        raise StudyError(f"cores {text!r} are not all among those allowed here: {sorted(allowed)}")
+    return frozenset(cores)
+
+
+@contextlib.contextmanager
+def pinned(cpus: frozenset[int] | None) -> Iterator[None]:
+    """Let children that are started inside inherit an affinity; threads of this process keep theirs."""
+    if cpus is None:
+        yield
+        return
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, cpus)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+def free_port() -> int:
+    """Return a port of the loopback that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Server:
+    """A server that the study talks to; ``process`` is None where it was running before."""
+
+    url: str
+    process: subprocess.Popen[bytes] | None = None
+    log: Path | None = None
+
+    def alive(self) -> bool:
+        """Whether the process, if it is ours, still runs."""
+        return self.process is None or self.process.poll() is None
+
+    def last_words(self) -> str:
+        """Return the end of the server's log, for an error message."""
+        if self.log is None or not self.log.is_file():
+            return "no log was kept"
+        lines = self.log.read_text(errors="replace").strip().splitlines()
+        return lines[-1] if lines else "its log is empty"
+
+
+@contextlib.contextmanager
+def running(
+    command: list[str], *, here: Path, out: Path, cpus: frozenset[int] | None, log: Path
+) -> Iterator[Server]:
+    """Start a server from a command with placeholders, and stop it on the way out.
+
+    Raises:
+        StudyError: the command cannot be started.
+    """
+    port = free_port()
+    words = {"here": str(here), "out": str(out), "python": sys.executable, "port": str(port)}
+    try:
+        argv = [part.format(**words) for part in command]
+    except (KeyError, IndexError, ValueError) as error:
+        raise StudyError(f"server.command has a placeholder other than {sorted(words)}: {error}") from error
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("ab") as sink, pinned(cpus):
+        try:
+            process = subprocess.Popen(argv, stdout=sink, stderr=sink, stdin=subprocess.DEVNULL)
+        except OSError as error:
+            raise StudyError(f"the server cannot be started ({argv[0]}: {error.strerror})") from error
+    try:
+        yield Server(url=f"http://127.0.0.1:{port}", process=process, log=log)
+    finally:
+        _stop(process)
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    if process.poll() is None:
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(STOP_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()

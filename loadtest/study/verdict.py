@@ -1,0 +1,147 @@
+"""The study's answer in one word, one sentence and one paragraph with its numbers. Pure.
+
+Rules, in this order:
+
+- a control that failed, or no valid pair: *invalid* - the study may not speak of its arms;
+- a primary comparison that is inconclusive: *inconclusive*, and how many pairs would settle it;
+- primaries that all say equivalent: *equivalent*;
+- otherwise the difference that they agree on; *inconclusive* where one says faster and one slower.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from loadtest.report.study_record import Verdict, VerdictWord
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from loadtest.report.study_record import Comparison, QualityDifference, TokenFit
+    from loadtest.study.controls import Controls
+
+_MANY = 3
+
+
+def word_of(primaries: Sequence[Comparison], problems: Sequence[str]) -> VerdictWord:
+    """Return the study's word from its primaries, in their declared order."""
+    words = [comparison.word for comparison in primaries]
+    different = {VerdictWord.FASTER, VerdictWord.SLOWER} & set(words)
+    if problems or not any(comparison.num_pairs for comparison in primaries):
+        return VerdictWord.INVALID
+    if VerdictWord.INCONCLUSIVE in words or len(different) > 1:
+        return VerdictWord.INCONCLUSIVE
+    return different.pop() if different else VerdictWord.EQUIVALENT
+
+
+def answer(  # noqa: PLR0913 - the parts of a study, each told in a sentence of its own
+    primaries: Sequence[Comparison],
+    controls: Controls,
+    quality: Sequence[QualityDifference],
+    fits: Sequence[TokenFit],
+    *,
+    arm: str,
+    reference: str,
+    synthetic: bool,
+) -> Verdict:
+    """Put the study's findings into words."""
+    word = word_of(primaries, controls.problems)
+    parts = [
+        _opening(word, controls, arm, reference),
+        " ".join(map(_measured, primaries)),
+        _pairs(word, primaries),
+        _controls(controls),
+        _tokens(fits),
+        _quality(quality, synthetic=synthetic),
+    ]
+    return Verdict(
+        word=word,
+        sentence=_opening(word, controls, arm, reference),
+        paragraph=" ".join(part for part in parts if part),
+    )
+
+
+def _opening(word: VerdictWord, controls: Controls, arm: str, reference: str) -> str:
+    match word:
+        case VerdictWord.INVALID:
+            why = "; ".join(controls.problems) or "no pair of valid runs was made"
+            return f"This study may not speak of {arm} and {reference}: {why}."
+        case VerdictWord.EQUIVALENT:
+            return f"{arm} serves as fast as {reference}, within the margins declared beforehand."
+        case VerdictWord.FASTER | VerdictWord.SLOWER:
+            return f"{arm} serves {word.value} than {reference}."
+        case _:
+            return f"Whether {arm} serves as fast as {reference} could not be settled with these pairs."
+
+
+def _measured(comparison: Comparison) -> str:
+    if comparison.log_ratio is None or comparison.interval is None:
+        return f"{comparison.name.capitalize()}: too few requests or valid pairs for a figure."
+    low, high = math.exp(comparison.interval.low), math.exp(comparison.interval.high)
+    margin = (
+        ""
+        if comparison.margin is None
+        else f", margin {_span(comparison.margin.low, comparison.margin.high)}"
+    )
+    return (
+        f"{comparison.name[0].upper()}{comparison.name[1:]}: {math.exp(comparison.log_ratio):.3f} times the "
+        f"reference's ({comparison.interval.confidence:.0%} interval {low:.3f} to {high:.3f}{margin}; "
+        f"{comparison.num_pairs} pairs): {comparison.word.value}."
+    )
+
+
+def _span(low: float, high: float) -> str:
+    return f"{math.exp(low):.3f} to {math.exp(high):.3f}"
+
+
+def _pairs(word: VerdictWord, primaries: Sequence[Comparison]) -> str:
+    needed = [
+        c.num_pairs_needed for c in primaries if c.word is VerdictWord.INCONCLUSIVE and c.num_pairs_needed
+    ]
+    if word is not VerdictWord.INCONCLUSIVE or not needed:
+        return ""
+    return f"About {max(needed)} pairs in all would settle it, were these estimates true."
+
+
+def _controls(controls: Controls) -> str:
+    said = []
+    if controls.noise is not None:
+        said.append(
+            f"The reference against itself spreads by {math.expm1(controls.noise.sd):.1%} a unit (p50), "
+            f"so that {controls.noise.planned_units} units find {math.expm1(controls.noise.detectable):.1%}."
+        )
+    if controls.positive is not None:
+        seen = controls.positive.comparison.log_ratio
+        measured = "" if seen is None else f", at {math.exp(seen):.3f} times the reference's p50"
+        said.append(
+            f"An arm that takes {controls.positive.planted_ratio:.2f} times as long on purpose was called "
+            f"{controls.positive.comparison.word.value}{measured}."
+        )
+    return " ".join(said)
+
+
+def _tokens(fits: Sequence[TokenFit]) -> str:
+    if not fits:
+        return ""
+    fit = fits[0]
+    by_time = sorted(fit.points, key=lambda point: point.service_s)
+    cheap, dear = by_time[0], by_time[-1]
+    ratio = dear.service_s / cheap.service_s if cheap.service_s else math.inf
+    return (
+        f"Between languages, {dear.language} takes {ratio:.2f} times as long as {cheap.language}; tokens "
+        f"explain {fit.r_squared:.0%} of the differences between languages."
+    )
+
+
+def _quality(quality: Sequence[QualityDifference], *, synthetic: bool) -> str:
+    if synthetic:
+        return "The variants are synthetic: their answers, and so their scores, mean nothing."
+    moved = [q for q in quality if q.word in (VerdictWord.BETTER, VerdictWord.WORSE)]
+    if not quality:
+        return ""
+    if not moved:
+        return f"No task's score differs after correction, of {len(quality)} compared."
+    named = ", ".join(f"{q.task} {q.difference:+.1%}" for q in moved[:_MANY] if q.difference is not None)
+    more = f" and {len(moved) - _MANY} more" if len(moved) > _MANY else ""
+    return f"Scores differ on {len(moved)} of {len(quality)} tasks: {named}{more}."
