@@ -2,21 +2,23 @@
 
 The library's own pool asks ``select()`` whether an idle socket is alive, which fails past
 1,024 descriptors, and resolves the host anew for each connection; both would be charged
-to the service. Here an address is resolved once, a socket is taken newest first, and
-its death is seen by peeking one byte. Nothing waits for a free connection: an open
-loop that ran out of them would be closed.
+to the service. Here an address is resolved once, a socket is taken newest first, its death
+is seen by peeking one byte, and one that was idle for long is not used again: a request is
+never sent twice, so none may go out on a connection that is just being closed. Nothing
+waits for a free connection: an open loop that ran out of them would be closed.
 """
 
 from __future__ import annotations
 
 import socket as plain_socket
 import ssl
+import time
 from typing import TYPE_CHECKING, Any
 
 import gevent
 from gevent import socket
 from gevent import ssl as gevent_ssl
-from geventhttpclient.response import HTTPResponse
+from geventhttpclient.response import HTTPParseError, HTTPResponse
 
 from loadtest.driver.errors import TargetError
 
@@ -25,16 +27,13 @@ if TYPE_CHECKING:
 
 BLOCK_BYTES = 65_536
 MAX_BODY_BYTES = 16 * 2**20  # a service that streams without end must not fill the generator's memory
+MAX_IDLE_S = 4.0  # uvicorn closes what was idle for 5 s, other servers later
 _FIRST_FINAL_STATUS = 200
 _TEI_TIMING = ("x-total-time", "x-tokenization-time", "x-queue-time", "x-inference-time", "x-compute-tokens")
 
 
 class ClosedByPeerError(ConnectionError):
-    """The other end closed the connection before an answer was complete; ``begun`` if it had started."""
-
-    def __init__(self, *, begun: bool) -> None:
-        super().__init__("connection closed")
-        self.begun = begun
+    """The other end closed the connection before an answer was complete."""
 
 
 class BodyTooLargeError(ConnectionError):
@@ -48,11 +47,6 @@ class Reply(HTTPResponse):
     def complete(self) -> bool:
         """Whether a final (not 1xx) answer has been read to its end."""
         return bool(self.message_complete) and self.get_code() >= _FIRST_FINAL_STATUS
-
-    @property
-    def begun(self) -> bool:
-        """Whether a byte of an answer was seen."""
-        return bool(self.message_begun)
 
     @property
     def status(self) -> int:
@@ -88,7 +82,7 @@ class Connections:
         self._target = target
         self._address: tuple[Any, ...] | None = None
         self._family = socket.AF_INET
-        self._idle: list[socket.socket] = []
+        self._idle: list[tuple[float, socket.socket]] = []  # since when, oldest first
         self._context = ssl_context() if target.secure else None
         self.num_opened = 0
         self.num_stale = 0
@@ -108,7 +102,7 @@ class Connections:
         for family, _, _, _, address in found:
             self._family, self._address = family, address
             try:
-                self._idle.append(self.open())
+                self.give(self.open())
             except OSError as error:
                 reasons.append(f"{address[0]}: {error.strerror or error}")
             else:
@@ -131,9 +125,10 @@ class Connections:
 
     def take(self) -> socket.socket | None:
         """Return an idle connection that is still alive, the one used last; None where there is none."""
+        oldest = time.monotonic() - MAX_IDLE_S
         while self._idle:
-            sock = self._idle.pop()
-            if _alive(sock):
+            since, sock = self._idle.pop()
+            if since > oldest and _alive(sock):
                 return sock
             self.num_stale += 1
             sock.close()
@@ -141,16 +136,19 @@ class Connections:
 
     def give(self, sock: socket.socket) -> None:
         """Put a connection back whose answer was read to its end."""
-        self._idle.append(sock)
+        self._idle.append((time.monotonic(), sock))
 
     def warm(self, count: int, greeting: bytes, timeout_s: float) -> int:
-        """Open ``count`` connections and read the answer to ``greeting`` on each; return how many lived."""
+        """Have ``count`` connections that each answered ``greeting``; return how many there are."""
 
         def greet() -> None:
-            sock = self.take() or self.open()
+            try:
+                sock = self.open()
+            except OSError:
+                return
             try:
                 reply = exchange(sock, greeting)
-            except (OSError, ValueError):
+            except (OSError, HTTPParseError):
                 sock.close()
                 return
             if reply.should_close():
@@ -158,7 +156,7 @@ class Connections:
             else:
                 self.give(sock)
 
-        greenlets = [gevent.spawn(greet) for _ in range(count)]
+        greenlets = [gevent.spawn(greet) for _ in range(count - len(self._idle))]
         gevent.joinall(greenlets, timeout=timeout_s)
         gevent.killall(greenlets)
         return len(self._idle)
@@ -166,7 +164,7 @@ class Connections:
     def close(self) -> None:
         """Close what is idle."""
         while self._idle:
-            self._idle.pop().close()
+            self._idle.pop()[1].close()
 
 
 def ssl_context() -> ssl.SSLContext:
@@ -185,12 +183,23 @@ def exchange(sock: socket.socket, request: bytes) -> Reply:
     reply = Reply("POST")
     while not reply.complete:
         data = sock.recv(BLOCK_BYTES)
+        if not data:
+            _end(reply)
+            break
         reply.feed(data)
-        if not data and not reply.complete:
-            raise ClosedByPeerError(begun=reply.begun)
         if reply.num_body_bytes > MAX_BODY_BYTES:
             raise BodyTooLargeError
     return reply
+
+
+def _end(reply: Reply) -> None:
+    """Tell the parser that nothing more comes, which ends an answer without a length and breaks any other."""
+    try:
+        reply.feed(b"")
+    except HTTPParseError as error:
+        raise ClosedByPeerError from error
+    if not reply.complete:
+        raise ClosedByPeerError
 
 
 def _alive(sock: socket.socket) -> bool:

@@ -168,6 +168,7 @@ class Coordinator:
             "num_shards": len(self._roster),
             "max_inflight": places(plan.max_inflight, len(self._roster), one.shard),
             "spool": spool,
+            "boot_id": identity()["boot_id"],
             "num_warm": self._assignment.num_warm,
         }
 

@@ -71,7 +71,6 @@ class DispatchStatistics:
     num_sent: int = 0
     num_done: int = 0
     num_failed: int = 0
-    num_resent: int = 0
     max_inflight: int = 0
 
 
@@ -133,7 +132,6 @@ class Dispatcher:
             num_sent=self._counts.num_sent,
             num_done=self._counts.num_done,
             num_failed=self._counts.num_failed,
-            num_resent=self._counts.num_resent,
             max_inflight=self._counts.max_inflight,
         )
 
@@ -169,26 +167,13 @@ class Dispatcher:
         return self._answered(k, flight, time.monotonic_ns(), reply)
 
     def _send(self, request: bytes, flight: _Flight) -> Reply:
-        """Exchange over an idle connection, else over a new one; once more where the idle one proves dead.
-
-        A service may close a connection that it takes for idle just as a request goes out; it has then not
-        read the request (RFC 9112, 9.3.1), so the request is sent again within the same measured time.
-        """
+        """Exchange over an idle connection, else over a new one; never twice, whatever happens."""
         self._counts.num_sent += 1
         self._counts.max_inflight = max(self._counts.max_inflight, len(self._flights))
         sock = self._connections.take()
         flight.sent_ns = time.monotonic_ns()
         self._latenesses_us.append((flight.sent_ns - flight.intended_ns) // _NS_PER_US)
-        if sock is not None:
-            try:
-                return self._exchange(sock, request)
-            except (ConnectionResetError, BrokenPipeError):
-                self._counts.num_resent += 1
-            except ClosedByPeerError as error:
-                if error.begun:
-                    raise
-                self._counts.num_resent += 1
-        return self._exchange(self._connections.open(), request)
+        return self._exchange(sock or self._connections.open(), request)
 
     def _exchange(self, sock: socket.socket, request: bytes) -> Reply:
         try:

@@ -155,11 +155,11 @@ class Worker:
         )
 
     def _sink(self, hello: Mapping[str, Any]) -> tuple[Callable[[bytes], None], Callable[[], None]]:
-        """Append to the coordinator's folder where this process sees it, else send pieces to it."""
+        """Append to the coordinator's folder on its own host, where it is seen; else send pieces."""
         path = None if hello["spool"] is None else Path(hello["spool"])
         if path is None:
             return (lambda _: None), (lambda: None)
-        if path.is_file():  # the coordinator made it, under a name that nobody else would
+        if hello["boot_id"] == identity()["boot_id"] and path.is_file():
             file = path.open("ab", buffering=0)
             return (lambda data: _write_all(file.fileno(), data)), file.close
         run = hello["run"]

@@ -1,4 +1,4 @@
-"""An HTTP service of a few lines for tests and benchmarks of the load tester: it answers at once, or as told.
+"""An HTTP service of a few lines for tests and benchmarks of the load tester.
 
 Plain asyncio, one connection a Protocol, one write an answer. It speaks enough of the native
 API for a run (`/v1/variants`, `/health/ready`, `predict`), records which inputs it was asked,
@@ -11,13 +11,19 @@ prints its port on the first line of standard output.
 
 from __future__ import annotations
 
+import array
 import asyncio
+import base64
 import json
 import sys
 import time
 from typing import Any
 
-ALWAYS_WRITABLE = 0
+
+def embed(text: str, *, as_text: bool) -> Any:
+    """Return a vector that tells its text by its length and its last character."""
+    vector = array.array("f", (float(len(text)), float(ord(text[-1])), 0.5))
+    return base64.b64encode(vector.tobytes()).decode() if as_text else list(vector)
 
 
 def head(status: int, length: int, extra: str = "") -> bytes:
@@ -31,6 +37,10 @@ class Service:
 
     def __init__(self, options: dict[str, Any]) -> None:
         self.variants: list[dict[str, Any]] = options.get("variants", [])
+        self.variants_body: str | None = options.get("variants_body")
+        self.change_after: int | None = options.get("change_after")  # predicts until other weights are served
+        self.not_ready: int = options.get("not_ready", 0)  # times that /health/ready says 503
+        self.max_inputs: int = options.get("max_inputs", 256)
         self.outputs: dict[str, Any] = options.get("outputs", {})
         self.service_s: float = options.get("service_s", 0.0)  # of one serial worker; 0 answers at once
         self.stall_at_s: float | None = options.get("stall_at_s")  # after the first predict
@@ -55,12 +65,15 @@ class Service:
         self.free_at = max(now, self.free_at) + self.service_s
         return self.free_at - now
 
-    def answer(self, path: str, body: bytes) -> bytes:
-        """Return the bytes of an answer."""
+    def answer(self, path: str, body: bytes, delay_s: float) -> bytes:
+        """Return the bytes of an answer that will be written after ``delay_s``."""
         if path.endswith("/predict"):
-            return self.predict(path, body)
+            return self.predict(path, body, delay_s)
         if path == "/v1/variants":
-            payload = json.dumps({"variants": self.variants}).encode()
+            payload = self.listing()
+        elif path == "/health/ready" and self.not_ready:
+            self.not_ready -= 1
+            return head(503, 2) + b"{}"
         elif path.startswith("/health/"):
             payload = b'{"status":"ok"}'
         elif path == "/asked":
@@ -70,22 +83,40 @@ class Service:
             return head(404, len(payload)) + payload
         return head(200, len(payload)) + payload
 
-    def predict(self, path: str, body: bytes) -> bytes:
+    def listing(self) -> bytes:
+        """Return the variants, of other weights once ``change_after`` predicts were answered."""
+        if self.variants_body is not None:
+            return self.variants_body.encode()
+        changed = self.change_after is not None and self.num_predicts >= self.change_after
+        cards = [{**card, "digest": "other"} if changed else card for card in self.variants]
+        return json.dumps({"variants": cards}).encode()
+
+    def predict(self, path: str, body: bytes, delay_s: float) -> bytes:
         """Return a prediction, or the fault that was asked for."""
         self.num_predicts += 1
         request = json.loads(body)
+        if len(request["inputs"]) > self.max_inputs:
+            return head(413, 2) + b"{}"
         self.asked.extend(str(item.get("text", item)) for item in request["inputs"])
         if self.fault and self.num_predicts % self.fault_every == 0:
             return FAULTS[self.fault]
         variant = path.split("/")[3]
         output = self.outputs.get(variant, {"label": "neutral", "scores": {"neutral": 1.0}})
         usage = {"tokens": 7, "windows": 1, "truncated": False}
-        outputs = [{**output, "usage": usage} for _ in request["inputs"]]
+        if output == "embed":
+            as_text = request.get("parameters", {}).get("encoding") == "base64"
+            answers = [{"embedding": embed(item["text"], as_text=as_text)} for item in request["inputs"]]
+        else:
+            answers = [output] * len(request["inputs"])
+        outputs = [{**answer, "usage": usage} for answer in answers]
         payload = json.dumps({"variant": variant, "revision": "r1", "outputs": outputs}).encode()
-        timing = (
-            "Server-Timing: tokenize;dur=0.1, queue;dur=0.2, infer;dur=0.3, decode;dur=0.1, total;dur=0.7\r\n"
-        )
-        return head(200, len(payload), timing) + payload
+        return head(200, len(payload), self.timing(delay_s)) + payload
+
+    def timing(self, delay_s: float) -> str:
+        """Return the header with the split of an answer's time."""
+        infer_ms, queue_ms = 1e3 * self.service_s, 1e3 * (delay_s - self.service_s)
+        parts = {"tokenize": 0.0, "queue": queue_ms, "infer": infer_ms, "decode": 0.0, "total": 1e3 * delay_s}
+        return "Server-Timing: " + ", ".join(f"{name};dur={ms:.3f}" for name, ms in parts.items()) + "\r\n"
 
 
 FAULTS = {
@@ -113,10 +144,9 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         self.buffer += data
         while (end := self.buffer.find(b"\r\n\r\n")) >= 0:
-            lines = self.buffer[:end].decode("latin-1").split("\r\n")
-            length = next(
-                (int(line.split(":")[1]) for line in lines if line.lower().startswith("content-length:")), 0
-            )
+            lines = self.buffer[:end].decode("latin-1").lower().split("\r\n")
+            lengths = [int(line.split(":")[1]) for line in lines if line.startswith("content-length:")]
+            length = sum(lengths)
             if len(self.buffer) < end + 4 + length:
                 return
             body = self.buffer[end + 4 : end + 4 + length]
@@ -124,8 +154,8 @@ class Connection(asyncio.Protocol):
             self.serve(lines[0].split(" ")[1], body)
 
     def serve(self, path: str, body: bytes) -> None:
-        answer = self.service.answer(path, body)
         delay = self.service.delay_s(time.monotonic()) if path.endswith("/predict") else 0.0
+        answer = self.service.answer(path, body, delay)
         if delay:
             asyncio.get_running_loop().call_later(delay, self.write, answer)
         else:

@@ -1,0 +1,74 @@
+"""Readings of the host and of the process, against a /proc/stat written by hand."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import TYPE_CHECKING
+
+import gevent
+import pytest
+
+from loadtest.driver.buckets import three_digits
+from loadtest.driver.gauges import Heartbeat, Reading, between, read
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def stat_file(path: Path, steal: int, idle: int) -> Path:
+    cores = "".join(
+        f"cpu{core} 100 0 50 {idle} 0 0 0 {steal} 7 7\n" for core in sorted(os.sched_getaffinity(0))
+    )
+    path.write_text(
+        f"cpu  9 9 9 9 9 9 9 9 9 9\n{cores}cpu9999 0 0 0 0 0 0 0 99999 0 0\nintr 1\n", encoding="ascii"
+    )
+    return path
+
+
+def test_steal_is_the_share_of_the_cores_in_use(tmp_path: Path) -> None:
+    first = read(stat_file(tmp_path / "stat", steal=10, idle=1000))
+    last = read(stat_file(tmp_path / "stat", steal=15, idle=1095))
+    assert between(first, last).steal_ratio == pytest.approx(5 / 100)
+
+
+def test_a_host_that_tells_no_steal(tmp_path: Path) -> None:
+    first = read(tmp_path / "none")
+    assert first.steal_ticks is None
+    assert between(first, read(tmp_path / "none")).steal_ratio is None
+
+
+def test_ratios_are_of_the_time_between() -> None:
+    first = Reading(monotonic_ns=0, wall_ns=5_000, cpu_ns=0, steal_ticks=None, all_ticks=None)
+    last = Reading(
+        monotonic_ns=2_000_000_000,
+        wall_ns=2_002_005_000,
+        cpu_ns=500_000_000,
+        steal_ticks=None,
+        all_ticks=None,
+    )
+    strain = between(first, last)
+    assert strain.elapsed_s == 2.0
+    assert strain.cpu_ratio == 0.25
+    assert strain.clock_drift_ratio == pytest.approx(0.001)
+
+
+def test_the_heartbeat_sees_a_blocked_hub() -> None:
+    heartbeat = Heartbeat()
+    heartbeat.start()
+    gevent.sleep(0.05)
+    end = time.monotonic() + 0.2
+    while time.monotonic() < end:
+        pass  # what a long json.loads would do to the hub
+    gevent.sleep(0.05)
+    delays_us = heartbeat.stop()
+    assert max(delays_us) > 150_000
+    assert heartbeat.stop() == delays_us
+
+
+@pytest.mark.parametrize(
+    ("ms", "kept"),
+    [(0.1234, 0.12), (1.2345, 1.23), (12.345, 12.3), (123.45, 123), (1234.5, 1230), (98765, 98800)],
+)
+def test_live_statistics_keep_three_digits(ms: float, kept: float) -> None:
+    assert three_digits(ms) == kept
