@@ -124,8 +124,10 @@ def draw(cells: Sequence[Cell], n: int, mix: Mix, rng: Generator) -> NDArray[np.
 def draw_once(cells: Sequence[Cell], mix: Mix, rng: Generator) -> NDArray[np.int64]:
     """Return item numbers, int64, none twice: the largest part of the items in the mix's proportions.
 
+    The scarcest cell is there whole; the others have the whole part of their share beside it.
+
     Raises:
-        TraceError: the proportions leave no item.
+        TraceError: a weight is missing, or all are 0.
     """
     total = sum(cell.num_items for cell in cells)
     if mix.is_plain:
@@ -136,10 +138,6 @@ def draw_once(cells: Sequence[Cell], mix: Mix, rng: Generator) -> NDArray[np.int
     scale = float(np.min(sizes[asked] / shares[asked]))
     # A share times the scale is a whole number for the scarcest cell, up to rounding.
     counts = np.where(asked, np.floor(shares * scale + 1e-9), 0).astype(np.int64)
-    if not counts.sum():
-        raise TraceError(
-            "The mix leaves no item at these proportions; raise --limit or even out the weights."
-        )
     order = np.repeat(np.arange(len(cells)), counts)[draw_items(int(counts.sum()), int(counts.sum()), rng)]
     return _fill(cells, order, rng)
 
