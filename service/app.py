@@ -98,7 +98,7 @@ class Service:
 
     async def exposition(self, accept: str) -> tuple[bytes, str]:
         """Return the metrics; read on the loop, written off it, since that takes milliseconds."""
-        self.metrics.read(self.backend.statistics())
+        self.metrics.read(self.backend.statistics(), ready=self.predictor.is_ready)
         return await asyncio.get_running_loop().run_in_executor(
             self._executor, partial(self.metrics.exposition, accept)
         )

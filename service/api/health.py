@@ -13,7 +13,6 @@ from fastapi import APIRouter
 from service.api.openapi import PROBLEM
 from service.api.schemas import HealthInfo
 from service.backend.phase import WHY_NOT_READY
-from service.domain import Phase
 from service.errors import NotReadyError
 
 if TYPE_CHECKING:
@@ -36,9 +35,8 @@ def health_router(backend: Backend, predictor: Predictor) -> APIRouter:
     @router.get("/ready", responses={"default": PROBLEM}, summary="Are requests taken?")
     async def ready() -> HealthInfo:
         """Say that requests are taken: weights loaded, warmed up, not draining."""
-        phase = predictor.phase
-        if phase is not Phase.READY or not backend.statistics().ready:
-            raise NotReadyError(WHY_NOT_READY[phase])
+        if not predictor.is_ready:
+            raise NotReadyError(WHY_NOT_READY[predictor.phase])
         return HealthInfo(status="ready")
 
     return router

@@ -79,6 +79,11 @@ class Predictor:
             return Phase.DRAINING
         return Phase.READY if self._cards else Phase.STARTING
 
+    @property
+    def is_ready(self) -> bool:
+        """Whether questions are taken."""
+        return self.phase is Phase.READY and self._backend.statistics().ready
+
     async def drain(self, timeout_s: float) -> bool:
         """Take no more questions and wait for those that are being answered; False if one is late."""
         self._drained = asyncio.Event()
@@ -138,9 +143,12 @@ class Predictor:
         try:
             return await self._answer(question, render)
         finally:
-            self._num_requests -= 1
-            if self._drained is not None and not self._num_requests:
-                self._drained.set()
+            self._leave()
+
+    def _leave(self) -> None:
+        self._num_requests -= 1
+        if self._drained is not None and not self._num_requests:
+            self._drained.set()
 
     async def _answer(self, question: Question, render: Callable[[Prediction], bytes]) -> Reply:
         card = question.card

@@ -103,7 +103,7 @@ class Metrics:
     def _make_backend_metrics(self) -> None:
         registry = self._registry
         self._queue_requests = Gauge(
-            "xlmr_queue_requests", "Requests admitted and not yet answered.", registry=registry
+            "xlmr_queue_requests", "Requests of which something waits for a batch.", registry=registry
         )
         self._queue_tokens = Gauge("xlmr_queue_tokens", "Tokens waiting for a batch.", registry=registry)
         self._batches = Counter(
@@ -177,11 +177,11 @@ class Metrics:
         self._batch_sequences.observe(report.num_sequences)
         self._engine_busy.inc(report.engine_s)
 
-    def read(self, statistics: BackendStatistics) -> None:
-        """Take the backend's reading into the gauges; call it just before exposition."""
+    def read(self, statistics: BackendStatistics, *, ready: bool) -> None:
+        """Take a reading into the gauges; call it just before exposition."""
         self._queue_requests.set(statistics.queue_requests)
         self._queue_tokens.set(statistics.queue_tokens)
-        self._ready.set(statistics.ready)
+        self._ready.set(ready)
 
     def exposition(self, accept: str) -> tuple[bytes, str]:
         """Return the body and content type that suit an Accept header; OpenMetrics where asked."""

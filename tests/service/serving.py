@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import socket
 import threading
@@ -19,8 +20,10 @@ from service.app import Service, create_app, create_service
 from service.settings import read_settings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
+
+    from service.engine.device import Device
 
 START_S = 60.0
 XNLI = ("entailment", "neutral", "contradiction")
@@ -52,8 +55,14 @@ class Served:
 
     client: httpx2.Client
     service: Service
+    loaded: threading.Event
+    loop: asyncio.AbstractEventLoop
     url: str
     port: int
+
+    def wait_until_loaded(self) -> None:
+        """Wait until loading has ended, well or badly."""
+        assert self.loaded.wait(START_S), "The service did not start in time."
 
     def predict(
         self, variant: str, inputs: list[Any], parameters: dict[str, Any] | None = None, **more: Any
@@ -93,28 +102,53 @@ class Series:
         return sum(found)
 
 
+class _Server(uvicorn.Server):
+    """uvicorn that says when it has started, and on which loop."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.listening = threading.Event()
+        self.loop: asyncio.AbstractEventLoop | None = None
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.loop = asyncio.get_running_loop()
+        self.listening.set()
+
+
 @contextmanager
-def served(catalogue: Path, **given: Any) -> Iterator[Served]:
-    """Serve a catalogue from a thread, on a free port, until the block ends."""
-    settings = read_settings(
-        catalogue=catalogue, device="cpu", torch_threads=1, max_batch_tokens=2048, **given
-    )
+def served(
+    catalogue: Path, *, make_device: Callable[[], Device] | None = None, wait: bool = True, **given: Any
+) -> Iterator[Served]:
+    """Serve a catalogue, or another device, from a thread, on a free port, until the block ends.
+
+    ``wait``: for the weights to be loaded.
+    """
+    fixed = {"catalogue": catalogue, "device": "cpu", "torch_threads": 1, "max_batch_tokens": 2048}
+    settings = read_settings(**(fixed | given))
     loaded = threading.Event()
-    service = create_service(settings, on_ready=loaded.set, on_failure=loaded.set)
+    service = create_service(settings, make_device=make_device, on_ready=loaded.set, on_failure=loaded.set)
     listener = socket.create_server(("127.0.0.1", 0))
-    config = uvicorn.Config(
-        create_app(settings, service), http="httptools", ws="none", lifespan="on", log_config=None
+    port = listener.getsockname()[1]
+    server = _Server(
+        uvicorn.Config(
+            create_app(settings, service), http="httptools", ws="none", lifespan="on", log_config=None
+        )
     )
-    server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
     thread.start()
     try:
-        assert loaded.wait(START_S), "The service did not start in time."
-        assert service.failure is None, service.failure
-        port = listener.getsockname()[1]
+        assert server.listening.wait(START_S), "The server did not start in time."
+        assert server.loop is not None
         url = f"http://127.0.0.1:{port}"
         with httpx2.Client(base_url=url, timeout=START_S) as client:
-            yield Served(client=client, service=service, url=url, port=port)
+            running = Served(
+                client=client, service=service, loaded=loaded, loop=server.loop, url=url, port=port
+            )
+            if wait:
+                running.wait_until_loaded()
+                assert service.failure is None, service.failure
+            yield running
     finally:
         server.should_exit = True
         thread.join(START_S)

@@ -1,0 +1,203 @@
+"""Each metric's value after known traffic."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from typing import TYPE_CHECKING
+
+import pytest
+from prometheus_client import CollectorRegistry
+from prometheus_client.parser import text_string_to_metric_families
+
+from service.domain import BackendStatistics, BatchReport, RequestReport, Result, Stage, Stages
+from service.observability.metrics import NO_VARIANT, Metrics
+from tests.service.backend_world import card
+
+if TYPE_CHECKING:
+    from service.domain import VariantCard
+
+REASONS = ("shape", "queue-full")
+CUTS = ("budget", "empty")
+
+
+@pytest.fixture
+def registry() -> CollectorRegistry:
+    return CollectorRegistry()
+
+
+@pytest.fixture
+def cards() -> list[VariantCard]:
+    return [card("v", lineage="multi-task"), card("w", "embed", revision="r2")]
+
+
+@pytest.fixture
+def metrics(registry: CollectorRegistry, cards: list[VariantCard]) -> Metrics:
+    metrics = Metrics(registry, protocols=["native"], reasons=REASONS, cuts=CUTS)
+    metrics.variants_loaded(cards)
+    return metrics
+
+
+def answered(variant: str = "v", **changed: float) -> RequestReport:
+    values: dict[str, float] = {"num_inputs": 3, "num_tokens": 40, "num_truncated": 1}
+    return RequestReport(
+        variant=variant,
+        protocol="native",
+        result=Result.OK,
+        stages=Stages(tokenize_s=0.004, queue_s=0.02, infer_s=0.3, decode_s=0.001),
+        **(values | changed),  # type: ignore[arg-type]  # a table of counts
+    )
+
+
+def test_answered_requests_count_with_all_that_they_took(
+    registry: CollectorRegistry, metrics: Metrics
+) -> None:
+    metrics.request_ended(answered())
+    metrics.request_ended(answered(num_inputs=1, num_tokens=2, num_truncated=0))
+    read = registry.get_sample_value
+    assert read("xlmr_requests_total", {"variant": "v", "protocol": "native", "outcome": "ok"}) == 2.0
+    assert read("xlmr_inputs_total", {"variant": "v"}) == 4.0
+    assert read("xlmr_tokens_total", {"variant": "v"}) == 42.0
+    assert read("xlmr_truncated_total", {"variant": "v"}) == 1.0
+    assert read("xlmr_request_duration_seconds_count", {"variant": "v"}) == 2.0
+    assert read("xlmr_request_duration_seconds_sum", {"variant": "v"}) == pytest.approx(0.65)
+    assert read("xlmr_request_duration_seconds_bucket", {"variant": "v", "le": "0.25"}) == 0.0
+    assert read("xlmr_request_duration_seconds_bucket", {"variant": "v", "le": "0.5"}) == 2.0
+    sums = {
+        stage: read("xlmr_stage_duration_seconds_sum", {"variant": "v", "stage": stage}) for stage in Stage
+    }
+    assert sums == pytest.approx({"tokenize": 0.008, "queue": 0.04, "infer": 0.6, "decode": 0.002})
+    assert read("xlmr_inputs_total", {"variant": "w"}) == 0.0
+
+
+def test_refused_requests_count_by_reason_and_not_by_duration(
+    registry: CollectorRegistry, metrics: Metrics
+) -> None:
+    for variant, result, reason in [
+        ("v", Result.OVERLOADED, "queue-full"),
+        (None, Result.REJECTED, "shape"),
+        (None, Result.CANCELLED, None),
+    ]:
+        metrics.request_ended(RequestReport(variant=variant, protocol="native", result=result, reason=reason))
+    read = registry.get_sample_value
+    labels = {"protocol": "native"}
+    assert read("xlmr_requests_total", labels | {"variant": "v", "outcome": "overloaded"}) == 1.0
+    assert read("xlmr_requests_total", labels | {"variant": NO_VARIANT, "outcome": "rejected"}) == 1.0
+    assert read("xlmr_requests_total", labels | {"variant": NO_VARIANT, "outcome": "cancelled"}) == 1.0
+    assert read("xlmr_rejected_total", {"reason": "queue-full"}) == 1.0
+    assert read("xlmr_rejected_total", {"reason": "shape"}) == 1.0
+    assert read("xlmr_request_duration_seconds_count", {"variant": "v"}) == 0.0
+
+
+def test_batches_count_with_their_cut_and_size(registry: CollectorRegistry, metrics: Metrics) -> None:
+    for num_tokens, cut, failed in [(100, "budget", False), (3, "empty", True)]:
+        metrics.batch_ended(
+            BatchReport(
+                variant="v",
+                cut=cut,
+                num_tokens=num_tokens,
+                num_sequences=2,
+                engine_s=0.25,
+                predicted_s=0.2,
+                failed=failed,
+            )
+        )
+    read = registry.get_sample_value
+    assert read("xlmr_batches_total", {"variant": "v", "cut": "budget"}) == 1.0
+    assert read("xlmr_batches_total", {"variant": "v", "cut": "empty"}) == 1.0
+    assert read("xlmr_batch_tokens_sum") == 103.0
+    assert read("xlmr_batch_tokens_bucket", {"le": "64.0"}) == 1.0
+    assert read("xlmr_batch_sequences_sum") == 4.0
+    assert read("xlmr_batch_sequences_bucket", {"le": "2.0"}) == 2.0
+    assert read("xlmr_engine_busy_seconds_total") == 0.5
+
+
+def test_gauges_are_what_was_read_last(registry: CollectorRegistry, metrics: Metrics) -> None:
+    reading = BackendStatistics(
+        queue_requests=3, queue_tokens=70, engine_busy_s=1.0, num_batches=2, ready=True
+    )
+    metrics.read(reading, ready=True)
+    read = registry.get_sample_value
+    assert read("xlmr_queue_requests") == 3.0
+    assert read("xlmr_queue_tokens") == 70.0
+    assert read("xlmr_ready") == 1.0
+    metrics.read(reading, ready=False)
+    assert read("xlmr_ready") == 0.0
+
+
+def test_variants_are_described(registry: CollectorRegistry, metrics: Metrics) -> None:
+    read = registry.get_sample_value
+    common = {"dtype": "float32"}
+    first = {"variant": "v", "revision": "r1", "head": "classify", "lineage": "multi-task"}
+    second = {"variant": "w", "revision": "r2", "head": "embed", "lineage": "none"}
+    assert read("xlmr_variant_info", first | common) == 1.0
+    assert read("xlmr_variant_info", second | common) == 1.0
+
+
+def test_every_series_stands_at_zero_before_any_traffic(
+    registry: CollectorRegistry, metrics: Metrics
+) -> None:
+    samples = [sample for family in registry.collect() for sample in family.samples]
+    series = {(sample.name, *sorted(sample.labels.values())) for sample in samples}
+    for variant in ("v", "w", NO_VARIANT):
+        for result in Result:
+            assert ("xlmr_requests_total", *sorted([variant, "native", result.value])) in series
+    for variant in ("v", "w"):
+        for cut in CUTS:
+            assert ("xlmr_batches_total", *sorted([variant, cut])) in series
+        for stage in Stage:
+            assert ("xlmr_stage_duration_seconds_count", *sorted([variant, stage.value])) in series
+    for reason in REASONS:
+        assert ("xlmr_rejected_total", reason) in series
+    counted = [sample for sample in samples if not sample.name.endswith(("_created", "_info"))]
+    assert {sample.value for sample in counted} == {0.0}
+
+
+def test_traffic_opens_no_series_that_was_not_there(registry: CollectorRegistry, metrics: Metrics) -> None:
+    def series() -> set[tuple[str, ...]]:
+        return {
+            (sample.name, *sorted(sample.labels.values()))
+            for family in registry.collect()
+            for sample in family.samples
+        }
+
+    before = series()
+    metrics.request_ended(answered("w"))
+    for result in Result:
+        for reason in (*REASONS, None):
+            metrics.request_ended(
+                RequestReport(variant=None, protocol="native", result=result, reason=reason)
+            )
+    assert series() == before
+
+
+def test_two_registries_are_two_worlds() -> None:
+    first, second = CollectorRegistry(), CollectorRegistry()
+    one = Metrics(first, protocols=["native"], reasons=REASONS, cuts=CUTS)
+    Metrics(second, protocols=["native"], reasons=REASONS, cuts=CUTS)
+    one.read(
+        BackendStatistics(queue_requests=1, queue_tokens=1, engine_busy_s=0.0, num_batches=0, ready=True),
+        ready=True,
+    )
+    assert (first.get_sample_value("xlmr_ready"), second.get_sample_value("xlmr_ready")) == (1.0, 0.0)
+
+
+def test_exposition_is_text_or_openmetrics_as_asked(metrics: Metrics) -> None:
+    body, content_type = metrics.exposition("")
+    assert content_type.startswith("text/plain")
+    assert {family.name for family in text_string_to_metric_families(body.decode())} >= {"xlmr_requests"}
+    body, content_type = metrics.exposition("application/openmetrics-text;version=1.0.0,text/plain;q=0.5")
+    assert content_type.startswith("application/openmetrics-text")
+    assert body.endswith(b"# EOF\n")
+
+
+def test_promtool_has_nothing_to_say(metrics: Metrics) -> None:
+    promtool = shutil.which("promtool")
+    if promtool is None:
+        pytest.skip("no promtool here; it comes with Debian's package prometheus")
+    metrics.request_ended(answered())
+    body, _ = metrics.exposition("")
+    checked = subprocess.run(
+        [promtool, "check", "metrics"], input=body, capture_output=True, check=False, timeout=30
+    )
+    assert (checked.returncode, checked.stdout, checked.stderr) == (0, b"", b"")
