@@ -68,14 +68,14 @@ def load_model(
     where = f"variant {variant.name!r}: the checkpoint {stored.folder}"
     _check_digest(variant, stored, where)
     labels = _labels(variant, stored, where)
-    config = stored.config
     with torch.device("meta"):  # shapes only; the weights come from the file
-        encoder = Encoder(config)
-        head = head_for(variant.head, config, len(labels), has_pooler="pooler.dense.weight" in stored.weights)
+        encoder = Encoder(stored.config)
+        has_pooler = "pooler.dense.weight" in stored.weights
+        head = head_for(variant.head, stored.config, len(labels), has_pooler=has_pooler)
     places = _places(variant.head, encoder, head)
     _check_weights(variant.head, stored.weights, places, where)
-    target, kept = torch.device(device), dtype or getattr(torch, variant.dtype or "float32")
-    tensors = {ours: stored.weights[place.stored].to(target, kept) for ours, place in places.items()}
+    kept = dtype or getattr(torch, variant.dtype or "float32")
+    tensors = {ours: stored.weights[place.stored].to(device, kept) for ours, place in places.items()}
     _assign(encoder, "encoder.", tensors)
     _assign(head, "head.", tensors)
     model = Model(
@@ -87,13 +87,13 @@ def load_model(
         # The hub's cache names a snapshot's directory after its commit.
         revision=stored.digest[:12] if variant.is_local else stored.folder.name,
         synthetic=stored.synthetic,
-        device=target,
+        device=torch.device(device),
         dtype=kept,
-        num_layers=config.num_hidden_layers,
-        hidden_size=config.hidden_size,
-        vocab_size=config.vocab_size,
-        padding_idx=padding_idx(config),
-        max_positions=config.max_position_embeddings - padding_idx(config) - 1,
+        num_layers=stored.config.num_hidden_layers,
+        hidden_size=stored.config.hidden_size,
+        vocab_size=stored.config.vocab_size,
+        padding_idx=padding_idx(stored.config),
+        max_positions=stored.config.max_position_embeddings - padding_idx(stored.config) - 1,
         tokenizer_file=stored.tokenizer_file,
         tensors=tensors,
         tensor_digests={ours: stored.digests[place.stored] for ours, place in places.items()},

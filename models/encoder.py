@@ -10,7 +10,7 @@ Axes: T tokens, B sequences, H hidden, D a head's width.
 from __future__ import annotations
 
 from collections.abc import Callable
-from itertools import pairwise
+from itertools import islice, pairwise
 from typing import TYPE_CHECKING
 
 import torch
@@ -134,6 +134,6 @@ class Encoder(nn.Module):
         """
         attend = self.attention(cu_seqlens, max_seqlen)
         hidden: Tensor = self.embeddings(input_ids, position_ids)
-        for layer in self.layers[:exit_layer]:
+        for layer in islice(self.layers, exit_layer):
             hidden = layer(hidden, attend)
         return hidden

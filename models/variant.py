@@ -5,6 +5,7 @@ intermediate tasks, in which languages, stand behind the checkpoint. Rules: this
 imports neither torch nor transformers, so that a process that only speaks HTTP can read a
 catalogue; paths in a catalogue are relative to the catalogue; a catalogue that cannot be
 served as written is refused in one line that says which variant, what, and what to do.
+The records and the reader of their file stand together: one is the other's schema.
 """
 
 from __future__ import annotations

@@ -54,6 +54,17 @@ def test_a_batch_of_forty_gives_what_each_gives_alone(
     assert (together - alone).abs().max() <= 1e-5 * alone.abs().max()
 
 
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_batch_mates_do_not_matter_in_half_precision_either(
+    dtype: str, reference: Reference, sequences: list[list[int]], run: Run
+) -> None:
+    model = loaded(HeadKind.CLASSIFY, reference(HeadKind.CLASSIFY)[0], dtype=dtype)
+    together = run(model, sequences)
+    alone = torch.cat([run(model, [sequence]) for sequence in sequences])
+    # One rounding step of bfloat16; a leak between sequences would be far above it.
+    assert (together - alone).abs().max() <= 2**-8 * alone.abs().max()
+
+
 @pytest.mark.parametrize("kind", HeadKind)
 def test_transformers_auto_classes_load_a_synthetic_checkpoint_whole(
     kind: HeadKind,
