@@ -35,8 +35,11 @@ _BACKLOG = 2048
 class DrainingServer(uvicorn.Server):
     """uvicorn, which asks its service to drain before it closes the socket."""
 
-    def __init__(self, config: uvicorn.Config, *, service: Service, drain_timeout_s: float) -> None:
+    def __init__(
+        self, config: uvicorn.Config, *, service: Service, drain_timeout_s: float, address: dict[str, object]
+    ) -> None:
         super().__init__(config)
+        self._address = address
         self._service = service
         self._drain_timeout_s = drain_timeout_s
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -44,9 +47,10 @@ class DrainingServer(uvicorn.Server):
         self._signalled = False
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Start the app and take connections."""
+        """Start the app and take connections; from the line in the log on, signals drain."""
         self._loop = asyncio.get_running_loop()
         await super().startup(sockets)
+        structlog.get_logger().info("listening", **self._address)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Drain at the first signal, stop at the second."""
@@ -109,8 +113,8 @@ def serve(settings: Settings) -> bool:
             ),
             service=service,
             drain_timeout_s=settings.drain_timeout_s,
+            address=address,
         )
-        structlog.get_logger().info("listening", **address)
         server.run(sockets=[listener])
     finally:
         listener.close()

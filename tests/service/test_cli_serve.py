@@ -1,0 +1,234 @@
+"""The command as a user runs it: a process of its own, real HTTP, real signals."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import httpx2
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+TIMEOUT_S = 90.0
+
+
+class Program:
+    """`python -m service` with its log as events."""
+
+    def __init__(self, *options: str, cwd: Path) -> None:
+        environment = {key: value for key, value in os.environ.items() if not key.startswith("XLMR_")}
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "service", *options],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=cwd,
+            env=environment | {"OMP_NUM_THREADS": "1"},
+        )
+
+    def event(self, name: str) -> dict[str, Any]:
+        """Read the log up to an event; pytest's timeout ends it if there is none."""
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            event: dict[str, Any] = json.loads(line)
+            if event["event"] == name:
+                return event
+        raise AssertionError(f"The log ended without {name}.")
+
+    def end(self) -> tuple[int, str, str]:
+        """Wait for the end: exit code and what is left of both outputs."""
+        out, err = self.process.communicate(timeout=TIMEOUT_S)
+        return self.process.returncode, out, err
+
+
+@contextmanager
+def program(project_root: Path, *options: str) -> Iterator[Program]:
+    running = Program(*options, cwd=project_root)
+    try:
+        yield running
+    finally:
+        running.process.kill()
+        running.process.wait()
+        for stream in (running.process.stdout, running.process.stderr):
+            assert stream is not None
+            stream.close()
+
+
+def test_a_whole_life(project_root: Path, mini_catalogue: Path, tmp_path: Path) -> None:
+    """Live before ready, ready with a file, answers, SIGTERM with a request under way, exit 0."""
+    ready_file = tmp_path / "ready.json"
+    options = ["--catalogue", str(mini_catalogue), "--variants", "embed,classify", "--port", "0"]
+    with (
+        program(
+            project_root, *options, "--ready-file", str(ready_file), "--max-batch-tokens", "512"
+        ) as running,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        listening = running.event("listening")
+        assert listening["host"] == "127.0.0.1"
+        assert listening["pid"] == running.process.pid
+        with httpx2.Client(base_url=listening["url"], timeout=TIMEOUT_S) as client:
+            assert client.get("/health/live").status_code == 200
+            # torch alone takes longer to import than these two requests
+            assert client.get("/health/ready").status_code == 503
+            assert not ready_file.exists()
+            assert running.event("ready")["variants"] == 2
+            assert client.get("/health/ready").status_code == 200
+            told = json.loads(ready_file.read_text())
+            assert {key: told[key] for key in ("url", "port", "pid")} == {
+                key: listening[key] for key in ("url", "port", "pid")
+            }
+            names = [entry["name"] for entry in client.get("/v1/variants").json()["variants"]]
+            assert names == ["classify", "embed"]
+            answer = client.post(
+                "/v1/variants/classify/predict",
+                json={"inputs": [{"text": "keep-this-to-yourself"}]},
+                headers={"X-Request-ID": "mine"},
+            )
+            assert answer.status_code == 200
+            logged = running.event("request")
+            while logged["path"] != "/v1/variants/classify/predict":
+                logged = running.event("request")
+            assert (logged["request_id"], logged["status"]) == ("mine", 200)
+            assert "yourself" not in json.dumps(logged)
+
+            long = {"inputs": [{"text": "ein langer Satz " * 300}] * 64}
+            under_way = pool.submit(client.post, "/v1/variants/embed/predict", json=long)
+            while _gauge(client, "xlmr_queue_requests") == 0.0:
+                pass
+            running.process.send_signal(signal.SIGTERM)
+            running.event("draining")
+            refused = client.get("/health/ready")
+            assert refused.status_code == 503
+            assert "shutting down" in refused.json()["detail"]
+            assert under_way.result(TIMEOUT_S).status_code == 200
+        code, out, err = running.end()
+        assert (code, err) == (0, "")
+        assert json.loads(out.splitlines()[-1])["event"] == "stopped"
+        assert not ready_file.exists()
+
+
+def _gauge(client: httpx2.Client, name: str) -> float:
+    lines = client.get("/metrics").text.splitlines()
+    return float(next(line for line in lines if line.startswith(f"{name} ")).rpartition(" ")[2])
+
+
+def test_a_signal_while_the_weights_load_ends_it_too(project_root: Path, mini_catalogue: Path) -> None:
+    with program(project_root, "--catalogue", str(mini_catalogue), "--port", "0") as running:
+        running.event("listening")
+        running.process.send_signal(signal.SIGINT)
+        code, _, err = running.end()
+        assert (code, err) == (0, "")
+
+
+def run(project_root: Path, *options: str) -> str:
+    """Run what must refuse: exit code 2 and one line on standard error, which is returned."""
+    with program(project_root, *options) as running:
+        code, out, err = running.end()
+    assert code == 2, (out, err)
+    assert "Traceback" not in out + err
+    lines = err.splitlines()
+    assert len(lines) == 1, err
+    assert lines[0].startswith("xlmr-serve: ")
+    return lines[0]
+
+
+def catalogue(folder: Path, text: str) -> str:
+    file = folder / "catalogue.toml"
+    file.write_text(text, encoding="utf-8")
+    return str(file)
+
+
+def variant(
+    mini_catalogue: Path, head: str = "classify", checkpoint: str = "classify", more: str = ""
+) -> str:
+    where = mini_catalogue.parent / checkpoint
+    return f'[[variant]]\nname = "v"\nhead = "{head}"\ncheckpoint = "{where}"\n{more}\n'
+
+
+def test_no_catalogue(project_root: Path) -> None:
+    assert "--catalogue" in run(project_root)
+
+
+def test_a_catalogue_that_is_not_there(project_root: Path, tmp_path: Path) -> None:
+    assert "nowhere.toml" in run(project_root, "--catalogue", str(tmp_path / "nowhere.toml"))
+
+
+def test_a_catalogue_that_is_not_toml(project_root: Path, tmp_path: Path) -> None:
+    assert "TOML" in run(project_root, "--catalogue", catalogue(tmp_path, "[[variant"))
+
+
+def test_an_unknown_head(project_root: Path, tmp_path: Path, mini_catalogue: Path) -> None:
+    line = run(project_root, "--catalogue", catalogue(tmp_path, variant(mini_catalogue, head="generate")))
+    assert "generate" in line
+    assert "classify" in line
+
+
+def test_a_checkpoint_that_is_not_there(project_root: Path, tmp_path: Path, mini_catalogue: Path) -> None:
+    text = variant(mini_catalogue, checkpoint="nothing-here")
+    assert "nothing-here" in run(project_root, "--catalogue", catalogue(tmp_path, text))
+
+
+def test_a_wrong_digest(project_root: Path, tmp_path: Path, mini_catalogue: Path) -> None:
+    text = variant(mini_catalogue, more=f'sha256 = "{"0" * 64}"')
+    line = run(project_root, "--catalogue", catalogue(tmp_path, text), "--port", "0")
+    assert "digest" in line
+    assert "0" * 64 in line
+
+
+def test_a_checkpoint_of_another_head(project_root: Path, tmp_path: Path, mini_catalogue: Path) -> None:
+    text = variant(mini_catalogue, head="tag")
+    assert "'tag'" in run(project_root, "--catalogue", catalogue(tmp_path, text), "--port", "0")
+
+
+def test_a_variant_that_the_catalogue_lacks(project_root: Path, mini_catalogue: Path) -> None:
+    line = run(project_root, "--catalogue", str(mini_catalogue), "--variants", "classify,nobody")
+    assert "'nobody'" in line
+    assert "choose, classify, embed" in line
+
+
+def test_a_variant_that_has_no_checkpoint_yet(project_root: Path, tmp_path: Path) -> None:
+    text = '[[variant]]\nname = "v"\nhead = "embed"\ncheckpoint = "none yet"\n'
+    assert "no checkpoint yet" in run(project_root, "--catalogue", catalogue(tmp_path, text))
+
+
+def test_a_port_that_is_in_use(project_root: Path, mini_catalogue: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        line = run(project_root, "--catalogue", str(mini_catalogue), "--port", port)
+    assert f"127.0.0.1:{port} is in use" in line
+
+
+def test_a_host_that_is_not_of_this_machine(project_root: Path, mini_catalogue: Path) -> None:
+    line = run(project_root, "--catalogue", str(mini_catalogue), "--host", "192.0.2.1", "--port", "0")
+    assert "192.0.2.1" in line
+
+
+def test_help_names_every_setting(project_root: Path) -> None:
+    shown = subprocess.run(
+        [sys.executable, "-m", "service", "--help"],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=project_root,
+        timeout=TIMEOUT_S,
+    ).stdout
+    for option in ("--catalogue", "--variants", "--host", "--port", "--device", "--dtype", "--ready-file"):
+        assert option in shown
+
+
+@pytest.mark.parametrize("module", ["service.server", "service.app"])
+def test_torch_is_not_imported_before_the_socket_is_bound(project_root: Path, module: str) -> None:
+    """It takes seconds, in which liveness could not answer."""
+    code = f"import sys, {module}; sys.exit('torch' in sys.modules or 'transformers' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=project_root, timeout=TIMEOUT_S)
