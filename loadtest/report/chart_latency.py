@@ -34,8 +34,10 @@ class ArmCurves:
     service_s: Distribution
 
 
-def latency_figure(arms: Sequence[ArmCurves]) -> Figure:
-    """Draw latency (from the intended instant) and service time (from the send) of each arm."""
+def latency_figure(arms: Sequence[ArmCurves]) -> Figure | None:
+    """Draw latency (from the intended instant) and service time (from the send); None if nothing finished."""
+    if not any(arm.latency for arm in arms):
+        return None
     wide, narrow = draw("latency", lambda canvas: _chart(arms, canvas))
     return Figure(
         key="latency",

@@ -156,7 +156,7 @@ def _goodput(capacities: Sequence[Capacity], canvas: Canvas, room: int) -> Any:
             "goodput:Q",
             title="goodput, /s",
             scale=alt.Scale(zero=True),
-            axis=alt.Axis(minExtent=room, format=",~g", tickCount=4),
+            axis=alt.Axis(minExtent=room, tickCount=4),
         ),
         color=color,
     )

@@ -175,7 +175,7 @@ def _in_flight(arms: Sequence[ArmSlices], canvas: Canvas, room: int) -> Any:
                 "in_flight:Q",
                 title="in flight",
                 scale=alt.Scale(zero=True, nice=True),
-                axis=alt.Axis(minExtent=room, format=",~g", tickCount=3),
+                axis=alt.Axis(minExtent=room, tickCount=3),
             ),
             color=_colors(arms),
         )

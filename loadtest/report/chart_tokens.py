@@ -75,7 +75,7 @@ def _chart(fits: Sequence[TokenFit], canvas: Canvas) -> Any:
         "ms:Q",
         title="mean service time, ms",
         scale=alt.Scale(zero=True),
-        axis=alt.Axis(format=",~g", tickCount=5, minExtent=label_room(["1,000"])),
+        axis=alt.Axis(tickCount=5, minExtent=label_room(["1,000"])),
     )
     dots = alt.Chart(alt.InlineData(values=points)).encode(x=x, y=y)
     line = alt.Chart(alt.InlineData(values=lines)).mark_line(strokeWidth=1.6, strokeDash=[5, 4])

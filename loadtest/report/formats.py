@@ -98,3 +98,10 @@ def percentile(distribution: Distribution, name: str) -> str:
     """Write one figure of a distribution; a lower bound carries its sign, too few samples a dash."""
     value: float | None = getattr(distribution, name)
     return seconds(value, at_least=name in distribution.lower_bounds)
+
+
+def percentile_ms(distribution: Distribution, name: str) -> str:
+    """Write one figure of a distribution in bare milliseconds, a lower bound with its sign."""
+    value: float | None = getattr(distribution, name)
+    sign = AT_LEAST if value is not None and name in distribution.lower_bounds else ""
+    return f"{sign}{milliseconds(value)}"

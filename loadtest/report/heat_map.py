@@ -170,7 +170,7 @@ def heat_map(measure: Measure, cells: Mapping[str, Mapping[str, Group]], prefix:
         if group is None:
             return None
         value, n = measure.value(group), measure.count(group)
-        text = formats.MISSING if value is None else measure.write(value)
+        text = measure.write(value)
         if measure.key in group.latency_s.lower_bounds and value is not None:
             text = f"{formats.AT_LEAST}{text}"
         words = f"{task_title(task)}, {language}: {text}, n {n:,}"

@@ -101,7 +101,10 @@ def render(page: Page) -> str:
         drawing=Markup,  # only for SVG drawn by chart_style, whose labels Vega escapes
     )
     environment.globals.update(
-        percentile=formats.percentile, key_figures=key_figures, missing=formats.MISSING
+        percentile=formats.percentile,
+        percentile_ms=formats.percentile_ms,
+        key_figures=key_figures,
+        missing=formats.MISSING,
     )
     return environment.get_template("report.html.j2").render(page=page)
 

@@ -18,6 +18,7 @@ import polars as pl
 import pytest
 
 from loadtest.datasets.tasks import TASKS, Task
+from loadtest.report.html import write_report
 from loadtest.report.study_files import save_study
 from loadtest.report.study_record import (
     Capacity,
@@ -504,3 +505,21 @@ MakeStudy = Callable[..., Path]
 def make_study() -> MakeStudy:
     """Write a study below a folder; returns the folder."""
     return build_study
+
+
+@pytest.fixture(scope="session")
+def reported_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of 1,500 requests with errors and objectives, and its report; not to be changed."""
+    run_dir = build_run(
+        tmp_path_factory.mktemp("reported"), num=1500, info={"objectives": ["p95<100ms, error_rate<5%"]}
+    )
+    write_report(run_dir)
+    return run_dir
+
+
+@pytest.fixture(scope="session")
+def reported_study(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A study of four runs and its report; not to be changed."""
+    folder = build_study(tmp_path_factory.mktemp("study"), num=400)
+    write_report(folder)
+    return folder
