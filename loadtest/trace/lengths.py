@@ -119,11 +119,11 @@ def _windowed(question: int, context: int, parameters: Mapping[str, Any], specia
     """Return the lengths of a question and its context, whose windows share ``stride`` tokens."""
     whole = question + context + specials
     cap = parameters.get("max_tokens")
-    if cap is None or whole <= cap:
+    if cap is None:
         return ItemLengths(sequences=(whole,), served=whole, num_windows=1, is_over_cap=False)
     asked = min(question, _MAX_QUESTION_TOKENS)
     stride = parameters["stride"]
     room = cap - specials - asked
     num_windows = 1 if context <= room else 1 + -(-(context - room) // (room - stride))
     served = num_windows * (asked + specials) + context + (num_windows - 1) * stride
-    return ItemLengths(sequences=(whole,), served=served, num_windows=num_windows, is_over_cap=True)
+    return ItemLengths(sequences=(whole,), served=served, num_windows=num_windows, is_over_cap=whole > cap)
