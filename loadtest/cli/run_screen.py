@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from loadtest.driver.progress import Progress as Reading
 
 _MS_PER_S = 1e3
+_LOG_INTERVAL_S = 10.0  # where nothing can be redrawn, a line now and then stands for the bar
 
 
 class RunScreen:
@@ -31,6 +32,7 @@ class RunScreen:
             TextColumn("{task.fields[note]}"),
         )
         self._readings: Table | Text = Text()
+        self._logged_at_s = 0.0
         self._shown: dict[str, TaskID] = {}
         self._live = Live(Group(self._bars, self._readings), console=self._console, refresh_per_second=4)
 
@@ -40,6 +42,8 @@ class RunScreen:
 
     def __exit__(self, *_: object) -> None:
         self._live.stop()
+        if not self._console.is_terminal:
+            self._console.line()
 
     def waiting(self, said: str, left_s: float) -> None:
         """Show why the target is waited for."""
@@ -65,6 +69,9 @@ class RunScreen:
         if left_s == 0 and reading.num_inflight:
             note = "waiting for the last answers"
         self._bar("sending", reading.num_scheduled, reading.num_done, note)
+        if not self._console.is_terminal and reading.elapsed_s - self._logged_at_s >= _LOG_INTERVAL_S:
+            self._logged_at_s = reading.elapsed_s
+            self._console.print(reading.sentence(), highlight=False, markup=False, soft_wrap=True)
         self._readings = _table(reading)
         self._live.update(Group(self._bars, self._readings))
 

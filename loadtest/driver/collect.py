@@ -99,6 +99,7 @@ class _Collector:
         self._plan = plan
         self.outcome = outcome
         self._seen = bytearray(len(trace.arrivals))
+        self._last_us = 0
         self.rows: list[tuple[Any, ...]] = []
         self.vectors: dict[str, list[NDArray[np.float32]]] = {}
         self.found = Collected(num_scheduled=len(trace.arrivals))
@@ -109,6 +110,7 @@ class _Collector:
             self.found.num_duplicates += 1
             return
         self._seen[record.i] = 1
+        self._last_us = max(self._last_us, record.done_us)
         self.found.num_recorded += record.error not in CUT_SHORT
         arrival = self._trace.arrivals[record.i]
         answer = self._answer(record, arrival)
@@ -126,16 +128,17 @@ class _Collector:
 
     def add_missing(self) -> None:
         """Make a censored row of each arrival that no record speaks of."""
+        end_us = max(self.outcome.end_us, self._last_us)
         num_shards = max(1, len(self.outcome.workers))
         lost = {worker.shard for worker in self.outcome.workers if worker.fate is Fate.LOST}
         for arrival in self._trace.arrivals:
             if self._seen[arrival.i]:
                 continue
-            intended_us = self.outcome.end_us if self._plan.mode is Mode.CLOSED else arrival.t_us
+            intended_us = end_us if self._plan.mode is Mode.CLOSED else arrival.t_us
             end = _End(
                 intended_us=intended_us,
                 sent_us=None,
-                done_us=max(intended_us, self.outcome.end_us),
+                done_us=max(intended_us, end_us),
                 status=None,
                 error="worker lost" if arrival.i % num_shards in lost else "not sent",
                 censored=True,

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import signal
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -89,6 +90,8 @@ class Director:
         events.spawning_complete.add_listener(self._on_spawning_complete)
         events.test_stopping.add_listener(self._on_test_stopping)
         events.quit.add_listener(self._on_quit)
+        # Locust heeds SIGTERM only once a headless shape has ended; until then it would just die.
+        gevent.signal_handler(signal.SIGTERM, runner.quit)
 
     def tick(self) -> tuple[int, float] | None:
         """Return how many users there are, one a worker, and how fast they come; None when it is over."""

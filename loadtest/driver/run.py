@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
+from loadtest.driver.collect import PARTS_FOLDER
 from loadtest.driver.errors import EngineError, UsageError
 from loadtest.driver.finish import RunResult, finish
 from loadtest.driver.launch import Launch, last_words, launch
 from loadtest.driver.outcome import FILE_NAME as OUTCOME_FILE
-from loadtest.driver.outcome import Outcome, Status, write_outcome
+from loadtest.driver.outcome import Fate, Outcome, Status, WorkerOutcome, write_outcome
 from loadtest.driver.prepare import Request, Watcher, prepare
 from loadtest.driver.run_record import Setup, check_fresh, write_setup
 from loadtest.driver.trace_source import TraceSource
@@ -138,11 +139,27 @@ def _ensure_outcome(out: Path, *, by_itself: bool) -> None:
     """Write an outcome where Locust could not, so that what workers had written still becomes samples."""
     if (out / OUTCOME_FILE).is_file():
         return
-    parts = sorted(path.name for path in (out / "parts").glob("*.spool"))
-    if by_itself and not parts:
+    workers = _salvaged(out)
+    if by_itself and not workers:
         raise EngineError(f"Locust ended before it sent anything:\n{last_words(out)}")
     message = "The load generator was killed." if by_itself else "The run was stopped before its end."
-    write_outcome(
-        out / OUTCOME_FILE,
-        Outcome(status=Status.INTERRUPTED, message=message, start_wall_ns=0, end_us=0, locust="", workers=()),
+    outcome = Outcome(
+        status=Status.INTERRUPTED, message=message, start_wall_ns=0, end_us=0, locust="", workers=workers
+    )
+    write_outcome(out / OUTCOME_FILE, outcome)
+
+
+def _salvaged(out: Path) -> tuple[WorkerOutcome, ...]:
+    """Return the workers that left a spool, although nobody said how they ended."""
+    return tuple(
+        WorkerOutcome(
+            shard=shard,
+            client=path.stem,
+            fate=Fate.LOST,
+            spool=str(path.relative_to(out)),
+            clock={},
+            identity={},
+            report={},
+        )
+        for shard, path in enumerate(sorted((out / PARTS_FOLDER).glob("*.spool")))
     )

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-import signal
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
-import psutil  # type: ignore[import-untyped]  # ships no types
 import pytest
 
 from loadtest.driver.errors import TargetError, UsageError
@@ -133,34 +131,6 @@ def test_the_split_of_a_request_adds_up_to_its_latency(tmp_path: Path) -> None:
     whole_us = lateness_us + network_us + stages_us
     assert (whole_us - (samples["done_us"] - samples["intended_us"])).abs().max() < 1.0  # type: ignore[operator]
     assert samples["queue_ms"].max() > 100  # type: ignore[operator]  # they came twice as fast as they were served
-
-
-def test_a_killed_worker_leaves_censored_rows_and_an_invalid_run(tmp_path: Path) -> None:
-    killed: list[int] = []
-
-    def kill(progress: Progress) -> None:
-        if progress.num_sent > 20 and not killed:
-            (master,) = (one for one in psutil.Process().children() if "locust" in one.cmdline())
-            victim = master.children()[0]
-            killed.append(victim.pid)
-            victim.send_signal(signal.SIGKILL)
-
-    with null_server() as world:
-        result, samples, record = go(world, tmp_path, every(0.02, 200), processes=2, show=During(kill))
-    assert killed
-    assert (result.status, result.num_workers_lost) == (Status.COMPLETE, 1)
-    assert "Lost worker" in result.message
-    assert samples.height == 200
-    lost = samples.filter(pl.col("error") == "worker lost")
-    assert lost.height > 40
-    assert lost["censored"].all()
-    assert lost["sent_us"].null_count() == lost.height
-    assert lost.select((pl.col("i") % 2).n_unique()).item() == 1, "only one worker died"
-    assert samples.filter(pl.col("error").is_null()).height == 200 - lost.height
-    assert record["gauges"]["num_workers_lost"] == 1
-    summary = write_summary(tmp_path / "out")
-    assert not summary.valid
-    assert any("workers died" in reason for reason in summary.reasons)
 
 
 def test_garbage_is_no_answer_and_changed_weights_are_named(tmp_path: Path) -> None:
