@@ -94,7 +94,8 @@ class Tokenizer:
     def encode(self, texts: Sequence[str]) -> list[Pieces]:
         """Encode texts in one library call, which lets go of the interpreter lock.
 
-        ``words`` counts whitespace-separated words, as ``word_spans`` gives them.
+        ``words`` counts whitespace-separated words, as ``word_spans`` gives them. A special token
+        that is written out in a text becomes that token, as in transformers.
 
         Raises:
             ValueError: a text holds a lone surrogate, which no tokenizer can take.
