@@ -128,9 +128,12 @@ class Scheduler:
         return expired
 
     def completed(self, batch: Dispatch, seconds: float | None) -> None:
-        """Hear that a batch left the engine after ``seconds`` of work on it; None if it failed."""
+        """Hear that a batch left the engine after ``seconds`` of work on it; None if it failed.
+
+        Nothing is learnt from a failure, nor from a time too short for the caller's clock.
+        """
         self._running.remove(batch)
-        if seconds is not None:
+        if seconds:
             state = self._state(batch.lane)
             state.model = state.model.refine(Measurement(load=batch.load, seconds=seconds))
 
@@ -253,10 +256,17 @@ class Scheduler:
 
     def _drained_after_s(self, num_tokens: int, now: float) -> float:
         """Predict how long it takes until so many of the waiting tokens have left the queue."""
-        running_s = sum(max(0.0, batch.dispatched_at + batch.predicted_s - now) for batch in self._running)
         share = min(1.0, num_tokens / self._queue_tokens)
-        predicted_s = running_s + share * self._waiting_s()
+        predicted_s = self._running_s(now) + share * self._waiting_s()
         return predicted_s if predicted_s > 0.0 else _UNKNOWN_RETRY_S
+
+    def _running_s(self, now: float) -> float:
+        """Predict the engine time that is left of what was dispatched, one batch after the other."""
+        if not self._running:
+            return 0.0
+        first = min(self._running, key=lambda batch: batch.dispatched_at)
+        done_s = min(first.predicted_s, now - first.dispatched_at)
+        return sum(batch.predicted_s for batch in self._running) - done_s
 
     def _waiting_s(self) -> float:
         """Predict the engine time of all that waits, a lane cut into full batches."""

@@ -246,6 +246,22 @@ def test_retry_after_is_the_predicted_time_until_the_work_fits() -> None:
     assert part.statistics().backlog_s == pytest.approx(2.0 + 8.0)
 
 
+def test_retry_after_counts_batches_behind_the_running_one_in_full() -> None:
+    part = scheduler(Limits(max_batch_tokens=10, max_queue_tokens=10))
+    truth = [
+        Measurement(load=load, seconds=0.1 * load.num_tokens) for load in map(Load.of, ([1], [9], [3, 3]))
+    ]
+    part.calibrate(shape_of(A), CostModel.fit(truth))
+    for work_id, at in ((1, 0.0), (2, 0.25)):
+        part.admit(work(work_id, [10], at=at), at)
+        assert isinstance(part.decide(at, 1), Dispatch)
+    part.admit(work(3, [10]), 0.5)
+    for now, expected in ((0.5, 0.5 + 1.0 + 1.0), (9.0, 1.0 + 1.0)):  # at 9 the first is long overdue
+        with pytest.raises(QueueFullError) as refused:
+            part.admit(work(4, [10]), now)
+        assert refused.value.retry_after_s == pytest.approx(expected)
+
+
 def test_retry_after_is_a_second_while_nothing_was_measured() -> None:
     part = scheduler(Limits(max_batch_tokens=10, max_queue_tokens=10))
     part.admit(work(1, [10]), 0.0)
@@ -264,7 +280,8 @@ def test_a_calibrated_shape_has_its_own_budget() -> None:
     assert [len(batch) for batch in drained(part)] == [2, 2, 4]
 
 
-def test_completed_batches_refine_the_model_of_their_shape() -> None:
+@pytest.mark.parametrize("failed_or_too_short", [None, 0.0])
+def test_completed_batches_refine_the_model_of_their_shape(failed_or_too_short: float | None) -> None:
     part = scheduler()
     part.admit(work(1, [4, 4]), 0.0)
     part.admit(work(2, [4], lane=Lane(variant="z", layer=2)), 0.0)
@@ -273,7 +290,7 @@ def test_completed_batches_refine_the_model_of_their_shape() -> None:
     assert isinstance(second, Dispatch)
     assert part.statistics().running_batches == 2
     part.completed(first, 0.8)
-    part.completed(second, None)  # failed: there is nothing to learn from
+    part.completed(second, failed_or_too_short)
     by_layer = {cost.shape.layer: cost for cost in part.statistics().costs}
     assert by_layer[4].num_measurements == 1
     assert by_layer[2].num_measurements == 0
@@ -306,9 +323,10 @@ class TestWaiting:
         assert isinstance(batch, Dispatch)
         assert batch.cut is Cut.BUDGET
 
-    def test_a_deadline_is_not_lost_to_a_wait(self) -> None:
+    @pytest.mark.parametrize("deadline", [0.9, 1.0])
+    def test_a_deadline_is_not_lost_to_a_wait(self, deadline: float) -> None:
         part = scheduler(self.LIMITS)
-        part.admit(work(1, [4], at=0.0, deadline=0.9), 0.0)
+        part.admit(work(1, [4], at=0.0, deadline=deadline), 0.0)
         assert dispatched(part.decide(0.0, 1)) == [(1, 0)]
 
     def test_another_lane_that_is_full_goes_meanwhile(self) -> None:
