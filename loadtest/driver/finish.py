@@ -100,6 +100,7 @@ def _gauges(outcome: Outcome, found: Collected, changed: tuple[str, ...] | None)
         "num_workers": len(workers),
         "num_workers_lost": sum(worker.fate is Fate.LOST for worker in workers),
         "generator_cpu_ratio": _worst(workers, "cpu_ratio"),
+        "generator_wait_ratio": _worst(workers, "wait_ratio"),
         "steal_ratio": _worst(workers, "steal_ratio"),
         "hub_delay_p99_s": max(
             (_hub_delay_p99_s(worker) for worker in workers if _delays(worker)), default=None

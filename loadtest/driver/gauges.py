@@ -48,11 +48,15 @@ class Heartbeat:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
-    """Counters of this process and host at one instant. ``steal_ticks`` is None where the host tells none."""
+    """Counters of this process and host at one instant; None where the host tells none.
+
+    ``waited_ns``: how long the main thread was ready to run and given no core.
+    """
 
     monotonic_ns: int
     wall_ns: int
     cpu_ns: int
+    waited_ns: int | None
     steal_ticks: int | None
     all_ticks: int | None
 
@@ -61,23 +65,26 @@ class Reading:
 class Strain:
     """What two readings say of the time between them.
 
-    ``cpu_ratio``: of one core, used by this process. ``steal_ratio``: of the time of the cores
-    that it may use, taken by the hypervisor. ``clock_drift_ratio``: wall time gained on monotonic time.
+    ``cpu_ratio``: of one core, used by this process. ``wait_ratio``: of the time, spent waiting for a
+    core that other processes held. ``steal_ratio``: of the time of the cores that it may use, taken by
+    the hypervisor. ``clock_drift_ratio``: wall time gained on monotonic time.
     """
 
     elapsed_s: float
     cpu_ratio: float
+    wait_ratio: float | None
     steal_ratio: float | None
     clock_drift_ratio: float
 
 
-def read(stat: Path = Path("/proc/stat")) -> Reading:
+def read(proc: Path = Path("/proc")) -> Reading:
     """Read the counters of now."""
-    steal, ticks = _ticks(stat)
+    steal, ticks = _ticks(proc / "stat")
     return Reading(
         monotonic_ns=time.monotonic_ns(),
         wall_ns=time.time_ns(),
         cpu_ns=time.process_time_ns(),
+        waited_ns=_waited_ns(proc / "self" / "schedstat"),
         steal_ticks=steal,
         all_ticks=ticks,
     )
@@ -93,9 +100,20 @@ def between(first: Reading, last: Reading) -> Strain:
     return Strain(
         elapsed_s=elapsed_ns / _NS_PER_S,
         cpu_ratio=(last.cpu_ns - first.cpu_ns) / elapsed_ns,
+        wait_ratio=None
+        if first.waited_ns is None or last.waited_ns is None
+        else (last.waited_ns - first.waited_ns) / elapsed_ns,
         steal_ratio=steal_ratio,
         clock_drift_ratio=(last.wall_ns - first.wall_ns) / elapsed_ns - 1.0,
     )
+
+
+def _waited_ns(schedstat: Path) -> int | None:
+    """Read the second field of proc(5)'s schedstat: nanoseconds on a run queue."""
+    try:
+        return int(schedstat.read_text(encoding="ascii").split()[1])
+    except (OSError, ValueError, IndexError):
+        return None
 
 
 def _ticks(stat: Path) -> tuple[int | None, int | None]:

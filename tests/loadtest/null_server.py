@@ -45,6 +45,12 @@ class Service:
         self.service_s: float = options.get("service_s", 0.0)  # of one serial worker; 0 answers at once
         self.stall_at_s: float | None = options.get("stall_at_s")  # after the first predict
         self.stall_s: float = options.get("stall_s", 0.0)
+        self.blind: bytes | None = None  # one answer to all, for benchmarks: nothing is read or kept
+        if options.get("blind"):
+            payload = json.dumps(
+                {"outputs": [{"label": "neutral", "scores": {}, "usage": {"tokens": 7}}]}
+            ).encode()
+            self.blind = head(200, len(payload), self.timing(0.0)) + payload
         self.fault: str = options.get("fault", "")
         self.fault_every: int = options.get("fault_every", 1)
         self.log: str | None = options.get("log")
@@ -93,6 +99,8 @@ class Service:
 
     def predict(self, path: str, body: bytes, delay_s: float) -> bytes:
         """Return a prediction, or the fault that was asked for."""
+        if self.blind is not None:
+            return self.blind
         self.num_predicts += 1
         request = json.loads(body)
         if len(request["inputs"]) > self.max_inputs:

@@ -16,40 +16,40 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def stat_file(path: Path, steal: int, idle: int) -> Path:
+def proc_folder(path: Path, steal: int, idle: int, waited_ns: int = 0) -> Path:
     cores = "".join(
         f"cpu{core} 100 0 50 {idle} 0 0 0 {steal} 7 7\n" for core in sorted(os.sched_getaffinity(0))
     )
-    path.write_text(
-        f"cpu  9 9 9 9 9 9 9 9 9 9\n{cores}cpu9999 0 0 0 0 0 0 0 99999 0 0\nintr 1\n", encoding="ascii"
-    )
+    others = "cpu9999 0 0 0 0 0 0 0 99999 0 0\nintr 1\n"
+    (path / "stat").write_text(f"cpu  9 9 9 9 9 9 9 9 9 9\n{cores}{others}", encoding="ascii")
+    (path / "self").mkdir(exist_ok=True)
+    (path / "self" / "schedstat").write_text(f"5 {waited_ns} 3\n", encoding="ascii")
     return path
 
 
 def test_steal_is_the_share_of_the_cores_in_use(tmp_path: Path) -> None:
-    first = read(stat_file(tmp_path / "stat", steal=10, idle=1000))
-    last = read(stat_file(tmp_path / "stat", steal=15, idle=1095))
+    first = read(proc_folder(tmp_path, steal=10, idle=1000))
+    last = read(proc_folder(tmp_path, steal=15, idle=1095))
     assert between(first, last).steal_ratio == pytest.approx(5 / 100)
 
 
 def test_a_host_that_tells_no_steal(tmp_path: Path) -> None:
     first = read(tmp_path / "none")
-    assert first.steal_ticks is None
-    assert between(first, read(tmp_path / "none")).steal_ratio is None
+    assert (first.steal_ticks, first.waited_ns) == (None, None)
+    strain = between(first, read(tmp_path / "none"))
+    assert (strain.steal_ratio, strain.wait_ratio) == (None, None)
 
 
 def test_ratios_are_of_the_time_between() -> None:
-    first = Reading(monotonic_ns=0, wall_ns=5_000, cpu_ns=0, steal_ticks=None, all_ticks=None)
+    silent: dict[str, None] = {"steal_ticks": None, "all_ticks": None}
+    first = Reading(monotonic_ns=0, wall_ns=5_000, cpu_ns=0, waited_ns=7, **silent)
     last = Reading(
-        monotonic_ns=2_000_000_000,
-        wall_ns=2_002_005_000,
-        cpu_ns=500_000_000,
-        steal_ticks=None,
-        all_ticks=None,
+        monotonic_ns=2_000_000_000, wall_ns=2_002_005_000, cpu_ns=500_000_000, waited_ns=200_000_007, **silent
     )
     strain = between(first, last)
     assert strain.elapsed_s == 2.0
     assert strain.cpu_ratio == 0.25
+    assert strain.wait_ratio == 0.1
     assert strain.clock_drift_ratio == pytest.approx(0.001)
 
 
