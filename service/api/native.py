@@ -18,7 +18,7 @@ from service.api.disconnect import unless_gone
 from service.api.headers import SERVER_TIMING, TIMEOUT, server_timing, timeout_s
 from service.api.native_answer import write_response
 from service.api.native_request import read_request
-from service.api.openapi import ANSWER_HEADERS, PREDICT_BODY, PROBLEM
+from service.api.openapi import ANSWER_HEADERS, PREDICT_BODY, PROBLEM, REQUEST_HEADERS
 from service.api.problems import kind_of
 from service.api.question import Question
 from service.api.schemas import PredictResponse, VariantInfo, VariantList
@@ -111,7 +111,7 @@ def native_router(protocol: NativeProtocol, predictor: Predictor) -> APIRouter:
         "/variants/{variant}/predict",
         response_model=PredictResponse,
         responses={200: {"headers": ANSWER_HEADERS}, "default": PROBLEM},
-        openapi_extra={"requestBody": PREDICT_BODY},
+        openapi_extra={"requestBody": PREDICT_BODY, "parameters": REQUEST_HEADERS},
         summary="Answer inputs with one variant",
     )
     async def predict(variant: str, request: Request) -> Response:

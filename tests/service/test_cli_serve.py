@@ -10,14 +10,18 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import httpx2
 import pytest
+import typer
+
+from service.cli import run
+from tests.service.serving import served
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
+    from collections.abc import Callable, Iterator
 
 TIMEOUT_S = 90.0
 
@@ -102,7 +106,7 @@ def test_a_whole_life(project_root: Path, mini_catalogue: Path, tmp_path: Path) 
             assert (logged["request_id"], logged["status"]) == ("mine", 200)
             assert "yourself" not in json.dumps(logged)
 
-            long = {"inputs": [{"text": "ein langer Satz " * 300}] * 64}
+            long = {"inputs": [{"text": "ein langer Satz " * 300}] * 32}
             under_way = pool.submit(client.post, "/v1/variants/embed/predict", json=long)
             while _gauge(client, "xlmr_queue_requests") == 0.0:
                 pass
@@ -131,7 +135,7 @@ def test_a_signal_while_the_weights_load_ends_it_too(project_root: Path, mini_ca
         assert (code, err) == (0, "")
 
 
-def run(project_root: Path, *options: str) -> str:
+def refused_by(project_root: Path, *options: str) -> str:
     """Run what must refuse: exit code 2 and one line on standard error, which is returned."""
     with program(project_root, *options) as running:
         code, out, err = running.end()
@@ -157,61 +161,83 @@ def variant(
 
 
 def test_no_catalogue(project_root: Path) -> None:
-    assert "--catalogue" in run(project_root)
-
-
-def test_a_catalogue_that_is_not_there(project_root: Path, tmp_path: Path) -> None:
-    assert "nowhere.toml" in run(project_root, "--catalogue", str(tmp_path / "nowhere.toml"))
-
-
-def test_a_catalogue_that_is_not_toml(project_root: Path, tmp_path: Path) -> None:
-    assert "TOML" in run(project_root, "--catalogue", catalogue(tmp_path, "[[variant"))
-
-
-def test_an_unknown_head(project_root: Path, tmp_path: Path, mini_catalogue: Path) -> None:
-    line = run(project_root, "--catalogue", catalogue(tmp_path, variant(mini_catalogue, head="generate")))
-    assert "generate" in line
-    assert "classify" in line
-
-
-def test_a_checkpoint_that_is_not_there(project_root: Path, tmp_path: Path, mini_catalogue: Path) -> None:
-    text = variant(mini_catalogue, checkpoint="nothing-here")
-    assert "nothing-here" in run(project_root, "--catalogue", catalogue(tmp_path, text))
+    assert "--catalogue" in refused_by(project_root)
 
 
 def test_a_wrong_digest(project_root: Path, tmp_path: Path, mini_catalogue: Path) -> None:
     text = variant(mini_catalogue, more=f'sha256 = "{"0" * 64}"')
-    line = run(project_root, "--catalogue", catalogue(tmp_path, text), "--port", "0")
+    line = refused_by(project_root, "--catalogue", catalogue(tmp_path, text), "--port", "0")
     assert "digest" in line
     assert "0" * 64 in line
 
 
-def test_a_checkpoint_of_another_head(project_root: Path, tmp_path: Path, mini_catalogue: Path) -> None:
-    text = variant(mini_catalogue, head="tag")
-    assert "'tag'" in run(project_root, "--catalogue", catalogue(tmp_path, text), "--port", "0")
+@pytest.fixture
+def refusal(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
+    """Return what runs the command in this process, where it refuses before anything is started."""
+    monkeypatch.setattr("service.cli.configure_logs", lambda **_: None)
+
+    def refuse(**options: str) -> str:
+        with pytest.raises(typer.Exit) as ended:
+            run(**options)
+        out, err = capsys.readouterr()
+        assert ended.value.exit_code == 2
+        assert out == ""
+        (line,) = err.splitlines()
+        assert line.startswith("xlmr-serve: ")
+        return line
+
+    return refuse
 
 
-def test_a_variant_that_the_catalogue_lacks(project_root: Path, mini_catalogue: Path) -> None:
-    line = run(project_root, "--catalogue", str(mini_catalogue), "--variants", "classify,nobody")
+def test_a_catalogue_that_is_not_there(refusal: Callable[..., str], tmp_path: Path) -> None:
+    assert "nowhere.toml" in refusal(catalogue=str(tmp_path / "nowhere.toml"))
+
+
+def test_a_catalogue_that_is_not_toml(refusal: Callable[..., str], tmp_path: Path) -> None:
+    assert "TOML" in refusal(catalogue=catalogue(tmp_path, "[[variant"))
+
+
+def test_an_unknown_head(refusal: Callable[..., str], tmp_path: Path, mini_catalogue: Path) -> None:
+    line = refusal(catalogue=catalogue(tmp_path, variant(mini_catalogue, head="generate")))
+    assert "generate" in line
+    assert "classify" in line
+
+
+def test_a_checkpoint_that_is_not_there(
+    refusal: Callable[..., str], tmp_path: Path, mini_catalogue: Path
+) -> None:
+    text = variant(mini_catalogue, checkpoint="nothing-here")
+    assert "nothing-here" in refusal(catalogue=catalogue(tmp_path, text))
+
+
+def test_a_variant_that_the_catalogue_lacks(refusal: Callable[..., str], mini_catalogue: Path) -> None:
+    line = refusal(catalogue=str(mini_catalogue), variants="classify,nobody")
     assert "'nobody'" in line
     assert "choose, classify, embed" in line
 
 
-def test_a_variant_that_has_no_checkpoint_yet(project_root: Path, tmp_path: Path) -> None:
+def test_a_variant_that_has_no_checkpoint_yet(refusal: Callable[..., str], tmp_path: Path) -> None:
     text = '[[variant]]\nname = "v"\nhead = "embed"\ncheckpoint = "none yet"\n'
-    assert "no checkpoint yet" in run(project_root, "--catalogue", catalogue(tmp_path, text))
+    assert "no checkpoint yet" in refusal(catalogue=catalogue(tmp_path, text))
 
 
-def test_a_port_that_is_in_use(project_root: Path, mini_catalogue: Path) -> None:
+def test_a_port_that_is_in_use(refusal: Callable[..., str], mini_catalogue: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
-        line = run(project_root, "--catalogue", str(mini_catalogue), "--port", port)
+        line = refusal(catalogue=str(mini_catalogue), port=port)
     assert f"127.0.0.1:{port} is in use" in line
 
 
-def test_a_host_that_is_not_of_this_machine(project_root: Path, mini_catalogue: Path) -> None:
-    line = run(project_root, "--catalogue", str(mini_catalogue), "--host", "192.0.2.1", "--port", "0")
-    assert "192.0.2.1" in line
+def test_a_host_that_is_not_of_this_machine(refusal: Callable[..., str], mini_catalogue: Path) -> None:
+    assert "192.0.2.1" in refusal(catalogue=str(mini_catalogue), host="192.0.2.1", port="0")
+
+
+def test_a_checkpoint_of_another_head(tmp_path: Path, mini_catalogue: Path) -> None:
+    file = catalogue(tmp_path, variant(mini_catalogue, head="tag"))
+    with served(Path(file), wait=False) as server:
+        server.wait_until_loaded()
+        assert "'tag'" in str(server.service.failure)
+        assert "\n" not in str(server.service.failure)
 
 
 def test_help_names_every_setting(project_root: Path) -> None:
@@ -227,8 +253,7 @@ def test_help_names_every_setting(project_root: Path) -> None:
         assert option in shown
 
 
-@pytest.mark.parametrize("module", ["service.server", "service.app"])
-def test_torch_is_not_imported_before_the_socket_is_bound(project_root: Path, module: str) -> None:
+def test_torch_is_not_imported_before_the_socket_is_bound(project_root: Path) -> None:
     """It takes seconds, in which liveness could not answer."""
-    code = f"import sys, {module}; sys.exit('torch' in sys.modules or 'transformers' in sys.modules)"
+    code = "import sys, service.cli; sys.exit('torch' in sys.modules or 'transformers' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True, cwd=project_root, timeout=TIMEOUT_S)
