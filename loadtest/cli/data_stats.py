@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 from rich.progress import Progress
-from rich.table import Table
 
 from loadtest.cli.exits import ExitCode, note, stop
 from loadtest.datasets.examples import DataError
@@ -22,7 +21,7 @@ from loadtest.trace.selection import ALL, parse_languages, parse_tasks, select
 from loadtest.trace.token_survey import Row, Surveyor
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from loadtest.trace.selection import Selection
 
@@ -53,7 +52,7 @@ def stats(  # noqa: PLR0913 - each argument is an option of the command line
     if as_json:
         typer.echo(json.dumps([asdict(row) for row in rows], indent=1))
     else:
-        Console().print(_table(rows))
+        typer.echo("\n".join(_lines(rows)))
 
 
 def _survey(surveyor: Surveyor, selection: Selection) -> list[Row]:
@@ -67,34 +66,38 @@ def _survey(surveyor: Surveyor, selection: Selection) -> list[Row]:
         return surveyor.rows(selection.cells, progress=advance)
 
 
-def _table(rows: Sequence[Row]) -> Table:
-    caption = (
-        "Tokens with special tokens. A request: given to the encoder for an item, over choices and windows. "
-        "At cap: a sequence, cut at the benchmark's cap. Over cap: items with a sequence past it. Premium: "
-        "uncapped tokens over those of English, for texts that translate each other."
-    )
-    table = Table(caption=caption, caption_justify="left", show_edge=False, pad_edge=False)
-    for name in ("task", "language"):
-        table.add_column(name, no_wrap=True)
-    for name in ("items", "a request: mean", "p50", "p90", "p99", "at cap: mean", "cap", "over cap"):
-        table.add_column(name, justify="right")
-    table.add_column("windows", justify="right")
-    table.add_column("premium", justify="right")
+_HEADINGS = ("task", "language", "items", "mean", "p50", "p90", "p99", "at cap", "cap", "over cap")
+_WIDTHS = (18, 8, 7, 7, 6, 6, 6, 7, 5, 9, 8, 8)
+
+
+def _lines(rows: Sequence[Row]) -> Iterator[str]:
+    """Yield the table, a line a row and never wrapped."""
+    yield "Tokens a request, special tokens included: given to the encoder, over choices and windows."
+    yield "At cap: mean of a sequence cut at the benchmark's cap. Over cap: items with a sequence past it."
+    yield "Premium: uncapped tokens over those of English; for texts that translate each other."
+    yield _aligned((*_HEADINGS, "windows", "premium"))
     for row in rows:
         kept, request = row.statistics, row.statistics.request
-        windows = "" if kept.windows_mean is None else f"{kept.windows_mean:.2f}"
-        table.add_row(
-            f"{row.task} candidate" if row.role is Role.CANDIDATE else row.task.value,
-            row.language,
-            f"{kept.num_items:,}",
-            f"{request.mean:.1f}",
-            str(request.p50),
-            str(request.p90),
-            str(request.p99),
-            f"{kept.sequence.mean:.1f}",
-            str(kept.cap),
-            f"{kept.over_cap_ratio:.1%}",
-            windows,
-            "" if row.premium is None else f"{row.premium:.2f}",
+        yield _aligned(
+            (
+                f"{row.task} candidate" if row.role is Role.CANDIDATE else row.task.value,
+                row.language,
+                str(kept.num_items),
+                f"{request.mean:.1f}",
+                str(request.p50),
+                str(request.p90),
+                str(request.p99),
+                f"{kept.sequence.mean:.1f}",
+                str(kept.cap),
+                f"{kept.over_cap_ratio:.1%}",
+                "" if kept.windows_mean is None else f"{kept.windows_mean:.2f}",
+                "" if row.premium is None else f"{row.premium:.2f}",
+            )
         )
-    return table
+
+
+def _aligned(values: Sequence[str]) -> str:
+    left, right = values[:2], values[2:]
+    padded = [f"{value:<{width}}" for value, width in zip(left, _WIDTHS[:2], strict=True)]
+    padded += [f"{value:>{width}}" for value, width in zip(right, _WIDTHS[2:], strict=True)]
+    return " ".join(padded).rstrip()

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 from loadtest.datasets.examples import DataError, WordsExample
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from loadtest.datasets.files import TextFile
 
 
@@ -25,6 +27,8 @@ def read(
     Raises:
         DataError: columns differ from the file's first line, a tag is unknown or a prefix is missing.
     """
+    if "\t" not in file.text and language_prefix is None:
+        return [WordsExample(words=words, tags=None) for words in _sentences(file.text)]
     examples: list[WordsExample] = []
     words: list[str] = []
     tags: list[str] = []
@@ -47,6 +51,23 @@ def read(
             tags.append(_tag(columns[1].strip(), labels, file, number))
     _finish(examples, words, tags, num_columns)
     return examples
+
+
+def _sentences(text: str) -> Iterator[tuple[str, ...]]:
+    """Yield the sentences of words without tags, block by block: these files have millions of lines."""
+    for block in text.split("\n\n"):
+        words = tuple(map(str.strip, block.split("\n")))
+        if "" not in words:
+            yield words
+            continue
+        # Three line ends in a row, the file's end, or a blank line that is made of spaces.
+        sentence: list[str] = []
+        for word in (*words, ""):
+            if word:
+                sentence.append(word)
+            elif sentence:
+                yield tuple(sentence)
+                sentence = []
 
 
 def _finish(examples: list[WordsExample], words: list[str], tags: list[str], num_columns: int | None) -> None:

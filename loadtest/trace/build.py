@@ -241,6 +241,13 @@ def _header(recipe: Recipe, writer: TraceWriter, num_arrivals: int, sources: tup
         selection=selection,
         options=recipe.deviations.asked_for(),
         sources=sources,
-        version=metadata.version("xlmr-serve"),
+        version=_version(),
         seeds=stream_keys(recipe.seed),
     )
+
+
+def _version() -> str:
+    try:
+        return metadata.version("xlmr-serve")
+    except metadata.PackageNotFoundError:  # run from a checkout that is not installed
+        return "0+unknown"

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from loadtest.datasets import conllu, tagged
 from loadtest.datasets.examples import DataError, WordsExample
-from loadtest.datasets.files import read_lines_file
+from loadtest.datasets.files import TextFile, read_lines_file
 from loadtest.datasets.tasks import ENTITY_LABELS
 from tests.loadtest.tiny_data import write
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 def _tagged(tmp_path: Path, text: str, prefix: str | None = None) -> list[WordsExample]:
@@ -42,6 +41,19 @@ def test_stripped_words_have_no_tags_and_keep_what_looks_like_a_prefix(tmp_path:
         WordsExample(words=("en:Ada", "wrote"), tags=None),
         WordsExample(words=("Oslo",), tags=None),
     ]
+
+
+@given(st.lists(st.sampled_from(["a", "b c", "", " ", "  x ", "\u200c"]), max_size=12))
+def test_words_alone_are_the_lines_between_blank_ones(lines: list[str]) -> None:
+    file = TextFile(path=Path("words.tsv"), text="".join(f"{line}\n" for line in lines), sha256="")
+    expected: list[list[str]] = [[]]
+    for line in lines:
+        if line.strip():
+            expected[-1].append(line.strip())
+        else:
+            expected.append([])
+    found = tagged.read(file, labels=ENTITY_LABELS)
+    assert [list(example.words) for example in found] == [words for words in expected if words]
 
 
 def test_words_with_tags_as_in_training_files_have_gold(tmp_path: Path) -> None:
