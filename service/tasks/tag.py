@@ -118,6 +118,8 @@ def _one_piece_at_least(
     words = np.arange(num_words)
     firsts = np.searchsorted(pieces.words, words, side="left")
     missing = np.searchsorted(pieces.words, words, side="right") == firsts
+    if not missing.any():
+        return pieces.ids, firsts.astype(np.int32)
     ids = np.insert(pieces.ids, firsts[missing], unk_id).astype(np.int32)
     shift = np.cumsum(missing) - missing
     return ids, (firsts + shift).astype(np.int32)

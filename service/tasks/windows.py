@@ -62,6 +62,8 @@ def best_context(windows: Many[Window], pieces: NDArray[np.int32]) -> NDArray[np
     ``pieces``: indices in the row, ascending. The ends of the row are no cuts. The earlier
     window wins a tie. Source: the maximum context of google-research/bert, run_squad.py.
     """
+    if len(windows) == 1:
+        return np.zeros(len(pieces), dtype=np.int32)
     last = windows[-1][1]
     chosen = np.zeros(len(pieces), dtype=np.int32)
     distance = np.full(len(pieces), -1, dtype=np.int64)

@@ -139,13 +139,14 @@ def test_order_is_priority_then_due_then_arrival(works: list[Work], order: list[
         assert [ids[0][0] for ids in drained(part, 1.0)] == order
 
 
-def test_past_due_goes_before_any_priority() -> None:
+@pytest.mark.parametrize("other", [A, B])
+def test_past_due_goes_before_any_priority(other: Lane) -> None:
     part = scheduler(Limits(max_batch_tokens=1, max_queue_tokens=100, patience_s=5.0))
     part.admit(work(1, priority=9, at=0.0), 0.0)
     part.admit(work(2, priority=9, at=1.0), 1.0)
-    part.admit(work(3, priority=0, at=4.0), 4.0)
+    part.admit(work(3, priority=0, at=4.0, lane=other), 4.0)
     assert dispatched(part.decide(4.9, 1)) == [(3, 0)]
-    part.admit(work(4, priority=0, at=4.9), 4.9)
+    part.admit(work(4, priority=0, at=4.9, lane=other), 4.9)
     assert dispatched(part.decide(5.0, 1)) == [(1, 0)]  # due at 5
     assert dispatched(part.decide(5.0, 1)) == [(4, 0)]  # work 2 is due at 6 only
     assert dispatched(part.decide(5.0, 1)) == [(2, 0)]
