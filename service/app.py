@@ -49,6 +49,8 @@ DESCRIPTION = "Fine-tuned XLM-R variants behind padding-free dynamic batching."
 _MAX_BATCH_TOKENS = 16384
 # Tokenizing scales to a handful of threads; more of them only compete with torch on a CPU.
 _MAX_TOKENIZE_THREADS = 8
+# Large answers and /metrics; both are short, and hold the interpreter most of the time.
+_NUM_DECODE_THREADS = 2
 # A forward pass cannot be interrupted; one that takes longer is left behind.
 _JOIN_S = 5.0
 
@@ -68,9 +70,10 @@ class Service:
         """Build and start nothing. One of the two is called when loading has ended."""
         self._on_ready = on_ready
         self._on_failure = on_failure
-        self._executor = ThreadPoolExecutor(
-            settings.tokenize_threads or _num_tokenize_threads(), thread_name_prefix="xlmr-tokenize"
+        self._encoders = ThreadPoolExecutor(
+            settings.tokenize_threads or _num_tokenize_threads(), thread_name_prefix="xlmr-encode"
         )
+        self._decoders = ThreadPoolExecutor(_NUM_DECODE_THREADS, thread_name_prefix="xlmr-decode")
         self._calibrate_budget = settings.max_batch_tokens is None
         self.failure: StartupError | None = None
         self.has_stopped = False
@@ -91,7 +94,8 @@ class Service:
         )
         self.predictor = Predictor(
             backend=self.backend,
-            executor=self._executor,
+            encoders=self._encoders,
+            decoders=self._decoders,
             clock=time.monotonic,
             max_requests=settings.max_requests,
         )
@@ -100,7 +104,7 @@ class Service:
         """Return the metrics; read on the loop, written off it, since that takes milliseconds."""
         self.metrics.read(self.backend.statistics(), ready=self.predictor.is_ready)
         return await asyncio.get_running_loop().run_in_executor(
-            self._executor, partial(self.metrics.exposition, accept)
+            self._decoders, partial(self.metrics.exposition, accept)
         )
 
     @asynccontextmanager
@@ -114,7 +118,8 @@ class Service:
             self.backend.close()
             await asyncio.gather(loading, return_exceptions=True)
             self.has_stopped = await asyncio.to_thread(self.engine.join, _JOIN_S)
-            self._executor.shutdown(wait=False, cancel_futures=True)
+            for executor in (self._encoders, self._decoders):
+                executor.shutdown(wait=False, cancel_futures=True)
 
     async def drain(self, timeout_s: float) -> bool:
         """Take no more requests and wait for those under way; False if one was late."""
@@ -123,12 +128,13 @@ class Service:
     async def _load(self) -> None:
         log = structlog.get_logger()
         began_at = time.monotonic()
+        log.info("loading")
         try:
             await self.backend.start(calibrate_budget=self._calibrate_budget)
             cards = self.backend.cards()
             files = {card.tokenizer for card in cards}
             read = partial(_read_tokenizers, files)
-            tokenizers = await asyncio.get_running_loop().run_in_executor(self._executor, read)
+            tokenizers = await asyncio.get_running_loop().run_in_executor(self._encoders, read)
         except NotReadyError:
             return  # stopped meanwhile
         except StartupError as error:

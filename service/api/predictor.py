@@ -52,10 +52,18 @@ class Predictor:
     """Answers questions through a backend."""
 
     def __init__(
-        self, *, backend: Backend, executor: Executor, clock: Callable[[], float], max_requests: int
+        self,
+        *,
+        backend: Backend,
+        encoders: Executor,
+        decoders: Executor,
+        clock: Callable[[], float],
+        max_requests: int,
     ) -> None:
+        """Take no questions yet. Answers are read by threads of their own, lest they queue behind texts."""
         self._backend = backend
-        self._executor = executor
+        self._encoders = encoders
+        self._decoders = decoders
         self._clock = clock
         self._max_requests = max_requests
         self._num_requests = 0
@@ -167,7 +175,7 @@ class Predictor:
         if is_small:
             body = render(read.prediction())
         else:
-            body = await self._off_loop(lambda: render(read.prediction()))
+            body = await _in(self._decoders, lambda: render(read.prediction()))
         return self._reply(question, work, encoded, outcome, body)
 
     async def _encode(self, question: Question, parameters: Parameters) -> list[Encoded[Any] | InputError]:
@@ -175,8 +183,8 @@ class Predictor:
         tokenizer = self._tokenizers[question.card.tokenizer]
         try:
             async with asyncio.timeout(max(0.0, question.deadline - self._clock())):
-                encoded = await self._off_loop(
-                    lambda: task.encode_all(question.inputs, parameters, tokenizer)
+                encoded = await _in(
+                    self._encoders, lambda: task.encode_all(question.inputs, parameters, tokenizer)
                 )
         except TimeoutError as error:
             raise too_late() from error
@@ -186,9 +194,6 @@ class Predictor:
                 "None of the inputs can be answered; `inputs` says why for each, in order.", failures=failures
             )
         return encoded
-
-    async def _off_loop(self, work: Callable[[], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._executor, work)
 
     def _reply(
         self,
@@ -214,6 +219,10 @@ class Predictor:
             num_tokens=sum(usage.tokens for usage in usages),
             num_truncated=sum(usage.truncated for usage in usages),
         )
+
+
+async def _in(executor: Executor, work: Callable[[], T]) -> T:
+    return await asyncio.get_running_loop().run_in_executor(executor, work)
 
 
 def _sequences(part: Encoded[Any] | InputError) -> tuple[NDArray[np.int32], ...]:
