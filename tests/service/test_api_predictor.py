@@ -257,13 +257,13 @@ async def test_draining_gives_up_at_its_timeout(world: World) -> None:
 
 
 async def test_variants_before_and_after_opening(world: World) -> None:
-    assert not world.predictor.is_ready
+    phases = [world.predictor.phase]
     for ask in (world.predictor.cards, lambda: world.predictor.card("c")):
         with pytest.raises(NotReadyError, match="loading"):
             ask()
     assert not world.predictor.serves("c")
     world.open()
-    assert world.predictor.phase is Phase.READY
+    assert [*phases, world.predictor.phase] == [Phase.STARTING, Phase.READY]
     assert world.predictor.is_ready
     assert world.predictor.serves("c")
     with pytest.raises(UnknownVariantError, match="/v1/variants"):
