@@ -65,7 +65,7 @@ def noise_floor(
         comparison=comparison,
         false_alarm=comparison.verdict in (Verdict.FASTER, Verdict.SLOWER),
         sd=sd,
-        sd_interval=_sd_interval(found.size, sd, 1 - risks.alpha),
+        sd_interval=spread_interval(found, 1 - risks.alpha),
         planned_units=planned_units,
         detectable=detectable_effect(planned_units, sd=sd, risks=risks),
         units_to_find=units_to_find(sd=sd, effect=margins.high, risks=risks),
@@ -73,7 +73,11 @@ def noise_floor(
     )
 
 
-def _sd_interval(n: int, sd: float, level: float) -> Interval:
-    quantiles = stats.chi2.ppf([(1 + level) / 2, (1 - level) / 2], n - 1)
-    low, high = np.sqrt((n - 1) / quantiles) * sd
+def spread_interval(found: ArrayLike, level: float) -> Interval:
+    """Return the interval for the standard deviation of normal units ``[n]``, at least two, by chi-square."""
+    values = np.asarray(found, dtype=np.float64)
+    df = values.size - 1
+    low, high = float(values.std(ddof=1)) * np.sqrt(
+        df / stats.chi2.ppf([(1 + level) / 2, (1 - level) / 2], df)
+    )
     return Interval(low=float(low), high=float(high), level=level)

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy import special
 
-from loadtest.analysis.interval import Interval, standard_error
+from loadtest.analysis.interval import Interval, standard_error, student_interval
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
 NUM_RESAMPLES = 9999
+# Fewer units resample to too few different means; Student's t then rests on their being about normal.
+MIN_UNITS = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -105,6 +107,18 @@ def studentise(
     # Where all units of a resample are alike, a deviation is 0 / 0, none, or beyond all bounds.
     deviations = np.sort(np.where(np.isnan(deviations), 0.0, deviations))
     return Studentised(mean=mean, standard_error=error, deviations=deviations)
+
+
+def mean_interval(groups: Sequence[ArrayLike], level: float, rng: Generator) -> Interval:
+    """Return the interval for a mean over restarts, then runs or pairs: Student's below eight units.
+
+    Raises:
+        ValueError: there are fewer than two units.
+    """
+    found = units(groups)
+    return (
+        student_interval(found, level) if found.size < MIN_UNITS else studentise(groups, rng).interval(level)
+    )
 
 
 def cluster_resamples(

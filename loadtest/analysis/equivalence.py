@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy import stats
 
-from loadtest.analysis.bootstrap import studentise, units
+from loadtest.analysis.bootstrap import MIN_UNITS, studentise, units
 from loadtest.analysis.interval import Interval, standard_error, student_interval
 from loadtest.analysis.permutation import sign_flip_p
 from loadtest.analysis.power import Risks, units_for_equivalence, units_to_find
@@ -35,8 +35,6 @@ if TYPE_CHECKING:
 
     from numpy.random import Generator
     from numpy.typing import ArrayLike
-
-MIN_BOOTSTRAP_UNITS = 8
 
 
 class Verdict(StrEnum):
@@ -138,7 +136,7 @@ def compare(
     num_pairs, num_restarts = sum(int(np.size(g)) for g in groups), sum(1 for g in groups if np.size(g))
     if found.size < 2:  # noqa: PLR2004 - a spread needs two
         return _unknown(groups, margins, num_pairs=num_pairs, num_restarts=num_restarts)
-    bootstrapped = found.size >= MIN_BOOTSTRAP_UNITS
+    bootstrapped = found.size >= MIN_UNITS
     inference = _bootstrap(groups, margins, rng, alpha) if bootstrapped else _student(found, margins, alpha)
     mean, sd = float(found.mean()), float(found.std(ddof=1))
     verdict = verdict_of(

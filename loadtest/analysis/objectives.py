@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from decimal import Decimal
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
@@ -63,7 +64,16 @@ class What(StrEnum):
 
 _DURATIONS = (What.LATENCY, What.SERVICE, What.LATENESS)
 _RATES = (What.GOODPUT, What.THROUGHPUT)
-_UNITS = {"": 1.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "min": 60.0, "/s": 1.0, "%": 1e-2}
+# Decimal, so that 950ms is the double that a measured 0.95 s is, which 950 * 0.001 is not.
+_UNITS = {
+    "": Decimal(1),
+    "s": Decimal(1),
+    "ms": Decimal("1e-3"),
+    "us": Decimal("1e-6"),
+    "min": Decimal(60),
+    "/s": Decimal(1),
+    "%": Decimal("1e-2"),
+}
 _UNITS_OF = {"s": ("s", "ms", "us", "min"), "/s": ("/s",), "ratio": ("", "%")}
 
 
@@ -165,7 +175,7 @@ def _parse(text: str) -> Objective:
         statistic=statistic,
         percentile=percentile,
         operator=Operator(found["operator"]),
-        allowed=float(found["number"]) * _UNITS[unit],
+        allowed=float(Decimal(found["number"]) * _UNITS[unit]),
         of_unloaded=bool(found["unloaded"]),
         where=_where(text, found["where"]),
     )
@@ -183,8 +193,7 @@ def _statistic(text: str, what: What, statistic: str) -> float | None:
         return None
     percentile = _PERCENTILE.fullmatch(statistic)
     if percentile is not None and float(percentile[1]) > 0:
-        # Through text: 99.9 hundredths is the double nearest to 0.999, which 99.9 / 100 is not.
-        return float(f"{percentile[1]}e-2")
+        return float(Decimal(percentile[1]) * _UNITS["%"])
     if statistic not in ("mean", "max"):
         raise ObjectiveError(f"{text!r}: {statistic!r} is no statistic; write p50, p95, p99.9, mean or max.")
     return None

@@ -34,8 +34,9 @@ def sign_flip_p(units: ArrayLike, rng: Generator) -> float:
     if n <= MAX_EXACT_UNITS:
         # The first sign is fixed: flipping all changes no absolute value.
         bits = np.arange(2 ** (n - 1))[:, np.newaxis] >> np.arange(n - 1) & 1
-        sums = values[0] + (1 - 2 * bits) @ values[1:]
+        sums = values[0] + (1.0 - 2.0 * bits) @ values[1:]
         return float(np.mean(np.abs(sums) >= observed))
-    signs = 1 - 2 * rng.integers(2, size=(NUM_FLIPS, n), dtype=np.int8)
+    # As doubles, which numpy multiplies with BLAS and integers without.
+    signs = 1.0 - 2.0 * rng.integers(2, size=(NUM_FLIPS, n), dtype=np.int8)
     beyond = int(np.count_nonzero(np.abs(signs @ values) >= observed))
     return (1 + beyond) / (NUM_FLIPS + 1)

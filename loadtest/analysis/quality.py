@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
 NUM_RESAMPLES = 1999
+_MAX_INDICES = 250_000
 
 # From sums over items, ``[..., k]``, to scores, ``[...]``.
 Score = Callable[["NDArray[np.float64]"], "NDArray[np.float64]"]
@@ -82,17 +83,17 @@ def compare_accuracy(
     better, worse = int(np.count_nonzero(ours & ~theirs)), int(np.count_nonzero(theirs & ~ours))
     table = [[int(np.count_nonzero(ours & theirs)), worse], [better, int(np.count_nonzero(~ours & ~theirs))]]
     interval, equivalence = (_agresti_min(n, better, worse, level) for level in (1 - alpha, 1 - 2 * alpha))
-    difference = (better - worse) / n
+    p_value = float(mcnemar(table, exact=True).pvalue)
     return QualityDifference(
         n=n,
         score=float(ours.mean()),
         reference_score=float(theirs.mean()),
-        difference=difference,
+        difference=(better - worse) / n,
         interval=interval,
         equivalence_interval=equivalence,
-        p_value=float(mcnemar(table, exact=True).pvalue),
+        p_value=p_value,
         margin=margin,
-        verdict=_verdict(interval, equivalence, difference, margin),
+        verdict=_verdict(interval, equivalence, p_value, margin),
         num_better=better,
         num_worse=worse,
     )
@@ -129,6 +130,7 @@ def compare_scores(  # noqa: PLR0913 - two arms, what they are scored by, and ho
         bca_interval(drawn, estimate=difference, jackknife=left_out, level=level)
         for level in (1 - alpha, 1 - 2 * alpha)
     )
+    p_value = _swap_p(ours, theirs, score, difference, rng)
     return QualityDifference(
         n=n,
         score=float(score(totals)),
@@ -136,9 +138,9 @@ def compare_scores(  # noqa: PLR0913 - two arms, what they are scored by, and ho
         difference=difference,
         interval=interval,
         equivalence_interval=equivalence,
-        p_value=_swap_p(ours, theirs, score, difference, rng),
+        p_value=p_value,
         margin=margin,
-        verdict=_verdict(interval, equivalence, difference, margin),
+        verdict=_verdict(interval, equivalence, p_value, margin),
     )
 
 
@@ -157,11 +159,9 @@ def _drawn(
     ours: NDArray[np.float64], theirs: NDArray[np.float64], score: Score, rng: Generator
 ) -> NDArray[np.float64]:
     """Return the difference in resamples of units, the same units for both arms, ``[b]``."""
-    n = len(ours)
+    n, k = ours.shape
     both = np.hstack([ours, theirs])
-    # One resample at a time: all at once would hold units times resamples.
-    sums = np.stack([np.bincount(rng.integers(n, size=n), minlength=n) @ both for _ in range(NUM_RESAMPLES)])
-    k = ours.shape[1]
+    sums = np.concatenate([both[rng.integers(n, size=(count, n))].sum(axis=1) for count in _chunks(n)])
     return np.asarray(score(sums[:, :k]) - score(sums[:, k:]), dtype=np.float64)
 
 
@@ -174,12 +174,17 @@ def _swap_p(
 ) -> float:
     """Return how often swapping the arms, unit by unit, gives a difference as large."""
     away = theirs - ours
-    moved = np.stack(
-        [rng.integers(2, size=len(ours)).astype(np.float64) @ away for _ in range(NUM_RESAMPLES)]
-    )
+    flips = (rng.integers(2, size=(count, len(ours))).astype(np.float64) for count in _chunks(len(ours)))
+    moved = np.concatenate([swapped @ away for swapped in flips])
     drawn = score(ours.sum(axis=0) + moved) - score(theirs.sum(axis=0) - moved)
     beyond = int(np.count_nonzero(np.abs(drawn) >= abs(difference) - 1e-12))
     return (1 + beyond) / (NUM_RESAMPLES + 1)
+
+
+def _chunks(n: int) -> list[int]:
+    """Cut the resamples into portions whose indices fit in a few megabytes."""
+    size = max(1, min(NUM_RESAMPLES, _MAX_INDICES // n))
+    return [min(size, NUM_RESAMPLES - start) for start in range(0, NUM_RESAMPLES, size)]
 
 
 def _by_cluster(array: NDArray[np.float64], clusters: ArrayLike | None) -> NDArray[np.float64]:
@@ -200,12 +205,13 @@ def _agresti_min(n: int, better: int, worse: int, level: float) -> Interval:
     return Interval(low=max(-1.0, difference - half), high=min(1.0, difference + half), level=level)
 
 
-def _verdict(interval: Interval, equivalence: Interval, difference: float, margin: float) -> QualityVerdict:
+def _verdict(interval: Interval, equivalence: Interval, p_value: float, margin: float) -> QualityVerdict:
     if equivalence.within(-margin, margin):
         return QualityVerdict.EQUIVALENT
-    if not interval.excludes(0.0):
+    # Interval and test are built differently and part near the edge; a claim needs both.
+    if not interval.excludes(0.0) or p_value >= 1 - interval.level:
         return QualityVerdict.INCONCLUSIVE
-    return QualityVerdict.BETTER if difference > 0 else QualityVerdict.WORSE
+    return QualityVerdict.BETTER if interval.low > 0 else QualityVerdict.WORSE
 
 
 def _check(shape: tuple[int, ...], reference_shape: tuple[int, ...]) -> None:

@@ -1,0 +1,236 @@
+"""Capacity: the search as a state machine, the fit against statsmodels, the answer against M/M/1."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+import statsmodels.api as sm
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import optimize, special
+
+from loadtest.analysis.capacity import Block, Method, capacity, capacity_ratio
+from loadtest.analysis.capacity_search import Done, Plan, Probe, Search, Stage
+from loadtest.analysis.queueing import MM1, simulate
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+SERVED_PER_S = 100.0
+LIMIT_S = 0.2
+TARGET = 0.95
+BLOCK_S = 20.0
+
+
+def served(rate: float, rng: np.random.Generator, slowdowns: tuple[float, ...] = (1.0,)) -> list[Block]:
+    """Return one block an arm: Poisson arrivals and exponential services, shared but for the speed."""
+    n = int(rng.poisson(rate * BLOCK_S))
+    arrivals = np.sort((rng.random(n) * BLOCK_S * 1e6).astype(np.int64))
+    service = rng.exponential(1e6 / SERVED_PER_S, n)
+    blocks = []
+    for slowdown in slowdowns:
+        done = simulate(arrivals, (service * slowdown).astype(np.int64))
+        in_time = int(np.count_nonzero(done - arrivals < LIMIT_S * 1e6))
+        blocks.append(Block(rate_per_s=rate, num_requests=n, num_in_time=in_time))
+    return blocks
+
+
+def searched(answer: Callable[[float], float], plan: Plan) -> tuple[Done, list[Probe]]:
+    search, probes = Search.begin(plan, np.random.default_rng(0)), []
+    while isinstance(step := search.next_step(), Probe):
+        probes.append(step)
+        attained = round(answer(step.rate_per_s) * 10_000)
+        search = search.observe(Block(rate_per_s=step.rate_per_s, num_requests=10_000, num_in_time=attained))
+        assert len(probes) < 500
+    return step, probes
+
+
+def falling(crossing: float) -> Callable[[float], float]:
+    """Return attainment of exactly the target at a rate, its log-odds falling in a straight line."""
+    return lambda rate: float(special.expit(special.logit(TARGET) + (crossing - rate) / crossing * 20))
+
+
+@given(crossing=st.floats(2.0, 5000.0), start=st.floats(1.0, 1000.0), blocks=st.integers(1, 3))
+def test_a_search_brackets_the_crossing_as_closely_as_it_was_told(
+    crossing: float, start: float, blocks: int
+) -> None:
+    plan = Plan(start_per_s=start, target=TARGET, num_blocks=blocks, precision_ratio=1.05)
+    done, probes = searched(falling(crossing), plan)
+    assert done.met_per_s is not None
+    assert done.missed_per_s is not None
+    assert done.met_per_s <= crossing * 1.001
+    assert done.missed_per_s >= crossing * 0.999
+    assert done.missed_per_s / done.met_per_s <= 1.05
+    assert len(done.sweep) == 7 * 3
+    stages = [probe.stage for probe in probes]
+    assert stages == sorted(stages, key=[Stage.BRACKET, Stage.BISECT, Stage.SWEEP].index)
+    found = capacity(done.sweep, target=TARGET)
+    assert found.method is Method.LOGISTIC
+    assert found.rate_per_s == pytest.approx(crossing, rel=2e-3)
+    assert found.interval is not None
+    assert not found.interval.excludes(crossing) or found.interval.high - found.interval.low < 2e-3 * crossing
+
+
+def test_the_steps_of_a_search_by_hand() -> None:
+    plan = Plan(start_per_s=10, target=TARGET, num_blocks=1, precision_ratio=1.5, num_sweep_blocks=1)
+    _, probes = searched(falling(33.0), plan)
+    rates = [probe.rate_per_s for probe in probes if probe.stage is not Stage.SWEEP]
+    assert rates == pytest.approx([10, 20, 40, math.sqrt(800)])
+    middle = math.sqrt(math.sqrt(800) * 40)
+    swept = sorted(probe.rate_per_s / middle for probe in probes if probe.stage is Stage.SWEEP)
+    assert swept == pytest.approx([0.85, 0.9, 0.95, 1.0, 1.05, 1.1, 1.15])
+
+
+def test_a_search_goes_down_when_the_start_is_too_much() -> None:
+    plan = Plan(start_per_s=100, target=TARGET, num_blocks=1, precision_ratio=1.5)
+    _, probes = searched(falling(33.0), plan)
+    assert [p.rate_per_s for p in probes if p.stage is Stage.BRACKET] == pytest.approx([100, 50, 25])
+
+
+@pytest.mark.parametrize(
+    ("answer", "says", "met", "missed"),
+    [(1.0, "met at every", 10.0 * 2**13, None), (0.0, "missed at every", None, 10.0 / 2**7)],
+)
+def test_a_search_gives_up_at_its_bounds(
+    answer: float, says: str, met: float | None, missed: float | None
+) -> None:
+    done, _ = searched(lambda _: answer, Plan(start_per_s=10, target=TARGET, num_blocks=1))
+    assert done.sweep == ()
+    assert says in done.reason
+    assert (done.met_per_s, done.missed_per_s) == (met, missed)
+
+
+def test_a_rate_meets_the_objective_by_the_mean_of_its_blocks() -> None:
+    plan = Plan(start_per_s=10, target=0.9, num_blocks=3)
+    search = Search.begin(plan, np.random.default_rng(0))
+    for in_time in (100, 80, 91):
+        step = search.next_step()
+        assert isinstance(step, Probe)
+        assert step.rate_per_s == 10
+        search = search.observe(Block(rate_per_s=10, num_requests=100, num_in_time=in_time))
+    step = search.next_step()
+    assert isinstance(step, Probe)
+    assert step.rate_per_s == 20
+
+
+def test_a_search_refuses_what_it_did_not_ask_for() -> None:
+    search = Search.begin(Plan(start_per_s=10, target=TARGET), np.random.default_rng(0))
+    with pytest.raises(ValueError, match="not asked for"):
+        search.observe(Block(rate_per_s=11, num_requests=1, num_in_time=1))
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"start_per_s": 1e9}, {"factor": 1.0}, {"target": 1.0}, {"precision_ratio": 1.0}, {"num_blocks": 0}],
+)
+def test_a_plan_that_cannot_search_is_refused(wrong: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match="search"):
+        Plan(**({"start_per_s": 10.0, "target": TARGET} | wrong))  # type: ignore[arg-type]  # a table of wrong values
+
+
+def blocks_of(rates: list[float], attained: list[float]) -> list[Block]:
+    return [
+        Block(rate_per_s=rate, num_requests=1000, num_in_time=round(share * 1000))
+        for rate, share in zip(rates, attained, strict=True)
+    ]
+
+
+def test_the_crossing_is_statsmodels_(rng: np.random.Generator) -> None:
+    rates = np.repeat([70.0, 80.0, 90.0, 100.0], 3)
+    attained = np.clip(special.expit((90 - rates) / 6) + rng.normal(0, 0.02, rates.size), 0, 1)
+    blocks = blocks_of(rates.tolist(), attained.tolist())
+    exact = np.array([block.attained_ratio for block in blocks])
+    line = sm.GLM(exact, sm.add_constant(rates), family=sm.families.Binomial()).fit()
+    expected = (special.logit(0.8) - line.params[0]) / line.params[1]
+    found = capacity(blocks, target=0.8)
+    assert found.rate_per_s == pytest.approx(expected)
+    # Fieller's ends are where the line's distance from the target is t standard errors (HC3: residuals
+    # divided by one less leverage). statsmodels knows HC0; its meat is rebuilt here from its own parts.
+    residuals = (exact - line.fittedvalues) / (1 - line.get_hat_matrix_diag())
+    design = sm.add_constant(rates)
+    covariance = line.cov_params() @ (design.T * residuals**2 @ design) @ line.cov_params()
+
+    def distance(rate: float) -> float:
+        at = np.array([1.0, rate])
+        return float(abs(at @ line.params - special.logit(0.8)) / math.sqrt(at @ covariance @ at))
+
+    assert found.interval is not None
+    t = 2.2281388519649385  # Student's, 0.975, 10 degrees
+    assert distance(found.interval.low) == pytest.approx(t, rel=1e-6)
+    assert distance(found.interval.high) == pytest.approx(t, rel=1e-6)
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    return np.random.default_rng(42)
+
+
+def test_an_abrupt_fall_is_a_bracket() -> None:
+    found = capacity(blocks_of([10, 20, 30, 40], [1.0, 1.0, 0.0, 0.0]), target=TARGET)
+    assert found.method is Method.BRACKET
+    assert found.interval is not None
+    assert (found.interval.low, found.interval.high) == (20, 30)
+    assert found.rate_per_s == pytest.approx(20.5)
+
+
+def test_a_crossing_outside_the_probes_is_not_extrapolated() -> None:
+    high = capacity(blocks_of([10, 20, 30, 40], [1.0, 1.0, 0.99, 0.97]), target=TARGET)
+    assert (high.method, high.rate_per_s, high.interval) == (Method.ABOVE, None, None)
+    low = capacity(blocks_of([10, 20, 30, 40], [0.9, 0.8, 0.5, 0.1]), target=TARGET)
+    assert (low.method, low.rate_per_s, low.interval) == (Method.BELOW, None, None)
+
+
+@pytest.mark.parametrize("rates", [[10.0, 20.0, 30.0], [10.0] * 6])
+def test_too_little_to_fit_is_refused(rates: list[float]) -> None:
+    with pytest.raises(ValueError, match="no sweep"):
+        capacity(blocks_of(rates, [0.9] * len(rates)), target=TARGET)
+
+
+def test_capacity_of_mm1_is_near_its_closed_form(rng: np.random.Generator) -> None:
+    # In steady state exactly 95 % are in time at 100 - ln(20) / 0.2 = 85.02 a second; blocks that start
+    # empty do a little better.
+    steady = SERVED_PER_S - math.log(20) / LIMIT_S
+    assert MM1(arrivals_per_s=steady, served_per_s=SERVED_PER_S).sojourn_cdf(LIMIT_S) == pytest.approx(TARGET)
+    rates = [steady * ratio for ratio in (0.85, 0.9, 0.95, 1.0, 1.05, 1.1)] * 40
+    found = capacity([served(rate, rng)[0] for rate in rates], target=TARGET)
+    assert found.rate_per_s == pytest.approx(steady, rel=0.02)
+    assert found.interval is not None
+    assert found.interval.high / found.interval.low < 1.05
+
+
+def test_a_capacity_ratio_cancels_what_arms_share(rng: np.random.Generator) -> None:
+    rates = np.repeat([68.0, 73.0, 78.0, 83.0, 88.0, 93.0], 6)
+    pairs = [served(float(rate), rng, (1.0, 1.05)) for rate in rates]
+    reference, arm = ([pair[k] for pair in pairs] for k in (0, 1))
+    found = capacity_ratio(arm, reference, target=TARGET)
+    assert found.log_ratio is not None
+    assert found.interval is not None
+    assert found.interval.high < 0 < -found.log_ratio < 0.15
+    ours, theirs = (capacity(blocks, target=TARGET) for blocks in (arm, reference))
+    assert found.log_ratio == pytest.approx(math.log((ours.rate_per_s or 0) / (theirs.rate_per_s or 1)))
+    # The same blocks, each beside another's arrivals, say far less.
+    apart = capacity_ratio(arm, [reference[i // 6 * 6 + (i + 1) % 6] for i in range(36)], target=TARGET)
+    assert apart.interval is not None
+    assert found.interval.high - found.interval.low < 0.8 * (apart.interval.high - apart.interval.low)
+    same = capacity_ratio(reference, reference, target=TARGET)
+    assert (same.log_ratio, same.interval and same.interval.high) == (0.0, 0.0)
+
+
+def test_a_ratio_needs_the_same_rates_and_two_crossings() -> None:
+    good = blocks_of([10, 20, 30, 40], [0.99, 0.97, 0.8, 0.4])
+    with pytest.raises(ValueError, match="do not pair up"):
+        capacity_ratio(good, blocks_of([10, 20, 30, 41], [0.99, 0.97, 0.8, 0.4]), target=TARGET)
+    never = blocks_of([10, 20, 30, 40], [1.0, 1.0, 1.0, 0.99])
+    assert capacity_ratio(never, good, target=TARGET).log_ratio is None
+
+
+def test_without_noise_the_crossing_is_where_attainment_is_the_target() -> None:
+    # Many requests, no noise: the line and the steps must agree on where it falls.
+    rates = np.linspace(80, 100, 21)
+    attained = special.expit(special.logit(TARGET) + (90.3 - rates) / 2)
+    found = capacity(blocks_of(rates.tolist(), attained.tolist()), target=TARGET)
+    root = optimize.brentq(lambda r: float(np.interp(r, rates, attained)) - TARGET, 80, 100)
+    assert found.rate_per_s == pytest.approx(root, rel=2e-3)
