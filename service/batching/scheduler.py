@@ -25,39 +25,24 @@ returns no Dispatch. What a Dispatch holds has left the queue; ``completed`` mus
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
-from math import ceil, inf
+from math import inf
 from typing import TYPE_CHECKING, Final
 
-from service.batching.cost import CostModel, Load, Measurement
-from service.batching.decisions import (
-    CostStatistics,
-    Cut,
-    Dispatch,
-    Idle,
-    Item,
-    SchedulerStatistics,
-    WaitUntil,
-)
+from service.batching.cost import Load, Measurement
+from service.batching.cost_book import CostBook
+from service.batching.decisions import Cut, Dispatch, Idle, Item, SchedulerStatistics, WaitUntil
 from service.batching.queue import LaneQueue, LazyHeap, Waiting, rank
 from service.errors import QueueFullError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from service.batching.cost import Shape
+    from service.batching.cost import CostModel, Shape
     from service.batching.decisions import Decision, Limits
     from service.domain import Lane, Work
 
-
 # Said to a client while nothing is known of the cost of a batch.
 _UNKNOWN_RETRY_S: Final = 1.0
-
-
-@dataclass(slots=True, kw_only=True)
-class _ShapeState:
-    model: CostModel
-    max_batch_tokens: int
 
 
 class Scheduler:
@@ -66,8 +51,7 @@ class Scheduler:
     def __init__(self, limits: Limits, shape_of: Callable[[Lane], Shape]) -> None:
         """Start empty. ``shape_of``: equal for lanes whose batches cost alike."""
         self._limits = limits
-        self._shape_of = shape_of
-        self._shapes: dict[Shape, _ShapeState] = {}
+        self._costs = CostBook(shape_of, max_batch_tokens=limits.max_batch_tokens)
         self._lanes: dict[Lane, LaneQueue] = {}
         self._works: dict[int, Waiting] = {}
         self._deadlines = LazyHeap()
@@ -84,8 +68,7 @@ class Scheduler:
 
     def calibrate(self, shape: Shape, model: CostModel, *, max_batch_tokens: int | None = None) -> None:
         """Take over what warm-up measured: a shape's cost model, and the budget at its knee."""
-        budget = self._limits.max_batch_tokens if max_batch_tokens is None else max_batch_tokens
-        self._shapes[shape] = _ShapeState(model=model, max_batch_tokens=budget)
+        self._costs.calibrate(shape, model, max_batch_tokens=max_batch_tokens)
 
     def admit(self, work: Work, now: float) -> None:
         """Queue every sequence of a work, or none.
@@ -134,8 +117,7 @@ class Scheduler:
         """
         self._running.remove(batch)
         if seconds:
-            state = self._state(batch.lane)
-            state.model = state.model.refine(Measurement(load=batch.load, seconds=seconds))
+            self._costs.learn(batch.lane, Measurement(load=batch.load, seconds=seconds))
 
     def decide(self, now: float, free_slots: int) -> Decision:
         """Return what to do at monotonic time ``now``; remove what it dispatches.
@@ -167,12 +149,12 @@ class Scheduler:
             num_sequences=self._num_sequences,
             num_tokens=self._num_tokens,
             num_batches=dict(self._num_batches),
-            costs=tuple(_cost_statistics(shape, state) for shape, state in self._shapes.items()),
+            costs=self._costs.statistics(),
         )
 
     def _ripe_at(self, lane: Lane, queue: LaneQueue) -> float:
         """Return when a lane's next batch may be cut; the past when it may be now."""
-        if self._limits.max_wait_s == 0.0 or queue.num_tokens >= self._state(lane).max_batch_tokens:
+        if self._limits.max_wait_s == 0.0 or queue.num_tokens >= self._costs.budget(lane):
             return -inf
         first = queue.first_due()
         wait_over = first.work.arrived_at + self._limits.max_wait_s
@@ -180,14 +162,14 @@ class Scheduler:
 
     def _dispatch(self, lane: Lane, now: float) -> Dispatch:
         """Cut the next batch of a lane that is not empty."""
-        state, queue = self._state(lane), self._lanes[lane]
+        budget, queue = self._costs.budget(lane), self._lanes[lane]
         items: list[Item] = []
         lengths: list[int] = []
         num_tokens = 0
         while queue:
             waiting = queue.head(now)
             length = waiting.lengths[waiting.next_index]
-            if items and num_tokens + length > state.max_batch_tokens:
+            if items and num_tokens + length > budget:
                 break
             items.append(self._take(queue, waiting))
             lengths.append(length)
@@ -196,9 +178,9 @@ class Scheduler:
         batch = Dispatch(
             lane=lane,
             items=tuple(items),
-            cut=self._why(num_tokens, state.max_batch_tokens, lane_is_empty=not queue),
+            cut=self._why(num_tokens, budget, lane_is_empty=not queue),
             load=load,
-            predicted_s=state.model.predict(load),
+            predicted_s=self._costs.predict(lane, load),
             dispatched_at=now,
         )
         if not queue:
@@ -269,33 +251,10 @@ class Scheduler:
         return sum(batch.predicted_s for batch in self._running) - done_s
 
     def _waiting_s(self) -> float:
-        """Predict the engine time of all that waits, a lane cut into full batches."""
-        total_s = 0.0
-        for lane, queue in self._lanes.items():
-            state = self._state(lane)
-            num_batches = ceil(queue.num_tokens / state.max_batch_tokens)
-            load = Load(num_batches=num_batches, num_tokens=queue.num_tokens, num_squares=queue.num_squares)
-            total_s += state.model.predict(load)
-        return total_s
-
-    def _state(self, lane: Lane) -> _ShapeState:
-        shape = self._shape_of(lane)
-        if shape not in self._shapes:
-            self.calibrate(shape, CostModel.unfitted())
-        return self._shapes[shape]
+        return sum(self._costs.predict_queue(lane, queue) for lane, queue in self._lanes.items())
 
 
 def _deadline(waiting: Waiting) -> float:
     deadline = waiting.work.deadline
     assert deadline is not None, "Work without a deadline is among the deadlines. This is a bug."
     return deadline
-
-
-def _cost_statistics(shape: Shape, state: _ShapeState) -> CostStatistics:
-    return CostStatistics(
-        shape=shape,
-        coefficients=state.model.coefficients,
-        num_measurements=state.model.num_measurements,
-        error_p90=state.model.error_p90,
-        max_batch_tokens=state.max_batch_tokens,
-    )

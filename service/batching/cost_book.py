@@ -1,0 +1,83 @@
+"""What is known of the cost of every lane: one model and one budget a shape.
+
+Rules: lanes of one shape share what was learnt of it; a shape that was never measured is
+unfitted, predicts nothing and has the default budget. Mutable, and owned by the scheduler.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import ceil
+from typing import TYPE_CHECKING
+
+from service.batching.cost import CostModel, Load, Measurement
+from service.batching.decisions import CostStatistics
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from service.batching.cost import Shape
+    from service.batching.queue import LaneQueue
+    from service.domain import Lane
+
+
+@dataclass(slots=True, kw_only=True)
+class _Page:
+    model: CostModel
+    max_batch_tokens: int
+
+
+class CostBook:
+    """The cost models of all shapes."""
+
+    def __init__(self, shape_of: Callable[[Lane], Shape], *, max_batch_tokens: int) -> None:
+        """Start empty. ``max_batch_tokens``: the budget of shapes that are not calibrated."""
+        self._shape_of = shape_of
+        self._max_batch_tokens = max_batch_tokens
+        self._pages: dict[Shape, _Page] = {}
+
+    def calibrate(self, shape: Shape, model: CostModel, *, max_batch_tokens: int | None) -> None:
+        """Take over a model, and a budget where one is given."""
+        budget = self._max_batch_tokens if max_batch_tokens is None else max_batch_tokens
+        self._pages[shape] = _Page(model=model, max_batch_tokens=budget)
+
+    def budget(self, lane: Lane) -> int:
+        """Return how many tokens a batch of this lane may hold."""
+        return self._page(lane).max_batch_tokens
+
+    def predict(self, lane: Lane, load: Load) -> float:
+        """Return the seconds that a load takes; 0 while nothing is known."""
+        return self._page(lane).model.predict(load)
+
+    def predict_queue(self, lane: Lane, queue: LaneQueue) -> float:
+        """Return the seconds that all that waits in a lane takes, cut into full batches."""
+        page = self._page(lane)
+        num_batches = ceil(queue.num_tokens / page.max_batch_tokens)
+        load = Load(num_batches=num_batches, num_tokens=queue.num_tokens, num_squares=queue.num_squares)
+        return page.model.predict(load)
+
+    def learn(self, lane: Lane, measurement: Measurement) -> None:
+        """Refine the model of a lane's shape."""
+        page = self._page(lane)
+        page.model = page.model.refine(measurement)
+
+    def statistics(self) -> tuple[CostStatistics, ...]:
+        """Read what is known, a record for each shape seen so far."""
+        return tuple(
+            CostStatistics(
+                shape=shape,
+                coefficients=page.model.coefficients,
+                num_measurements=page.model.num_measurements,
+                error_p90=page.model.error_p90,
+                max_batch_tokens=page.max_batch_tokens,
+            )
+            for shape, page in self._pages.items()
+        )
+
+    def _page(self, lane: Lane) -> _Page:
+        shape = self._shape_of(lane)
+        page = self._pages.get(shape)
+        if page is None:
+            page = _Page(model=CostModel.unfitted(), max_batch_tokens=self._max_batch_tokens)
+            self._pages[shape] = page
+        return page
