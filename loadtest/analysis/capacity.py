@@ -87,12 +87,14 @@ class Capacity:
 class CapacityRatio:
     """``ln(capacity / reference capacity)`` of interleaved probes; None where either has no fitted crossing.
 
-    ``equivalence_interval``: the 90 % one, for ``equivalence.verdict_of``.
+    ``equivalence_interval``: the 90 % one, for ``equivalence.verdict_of``. ``sd``: the spread that one pair
+    of blocks would have, were the ratio a mean over them, for ``equivalence.pairs_needed``.
     """
 
     log_ratio: float | None
     interval: Interval | None
     equivalence_interval: Interval | None
+    sd: float | None
     num_pairs: int
 
 
@@ -175,7 +177,9 @@ def capacity_ratio(
         found.append(_fit(rates, attained, target) if inside else None)
     ours, theirs = found
     if ours is None or theirs is None:
-        return CapacityRatio(log_ratio=None, interval=None, equivalence_interval=None, num_pairs=len(blocks))
+        return CapacityRatio(
+            log_ratio=None, interval=None, equivalence_interval=None, sd=None, num_pairs=len(blocks)
+        )
     log_ratio = math.log(ours.crossing_per_s / theirs.crossing_per_s)
     influences = ours.influences - theirs.influences
     interval, equivalence = (
@@ -183,7 +187,11 @@ def capacity_ratio(
         for level, half in ((level, _half(influences, level)) for level in (1 - alpha, 1 - 2 * alpha))
     )
     return CapacityRatio(
-        log_ratio=log_ratio, interval=interval, equivalence_interval=equivalence, num_pairs=len(blocks)
+        log_ratio=log_ratio,
+        interval=interval,
+        equivalence_interval=equivalence,
+        sd=math.sqrt(float(np.sum(influences**2)) * len(blocks)),
+        num_pairs=len(blocks),
     )
 
 

@@ -142,7 +142,10 @@ def compare(
     verdict = verdict_of(
         inference.interval, inference.equivalence_interval, margins=margins, direction=direction
     )
-    settled = verdict is not Verdict.INCONCLUSIVE
+    needed = None
+    if verdict is Verdict.INCONCLUSIVE:
+        per_unit = num_pairs / found.size
+        needed = pairs_needed(mean, sd=sd, margins=margins, alpha=alpha, pairs_per_unit=per_unit)
     return Comparison(
         verdict=verdict,
         log_ratio=mean,
@@ -157,7 +160,7 @@ def compare(
         num_pairs=num_pairs,
         num_restarts=num_restarts,
         method=Method.BOOTSTRAP if bootstrapped else Method.STUDENT,
-        pairs_needed=None if settled else _pairs_needed(mean, sd, margins, alpha, num_pairs / found.size),
+        pairs_needed=needed,
     )
 
 
@@ -171,6 +174,23 @@ def verdict_of(
         return Verdict.INCONCLUSIVE
     larger_is_slower = direction is Direction.LARGER_IS_SLOWER
     return Verdict.SLOWER if (interval.low > 0) == larger_is_slower else Verdict.FASTER
+
+
+def pairs_needed(
+    log_ratio: float, *, sd: float, margins: Margins, alpha: float = 0.05, pairs_per_unit: float = 1.0
+) -> int | None:
+    """Return how many pairs in all would settle a comparison with a power of 80 %, were the estimates true.
+
+    ``sd``: of one unit. The fewer of what it takes to show the difference and to show that it is within
+    the margin; None where ten thousand units do neither.
+    """
+    risks = Risks(alpha=alpha)
+    ways = (
+        units_to_find(sd=sd, effect=log_ratio, risks=risks),
+        units_for_equivalence(sd=sd, low=margins.low, high=margins.high, effect=log_ratio, risks=risks),
+    )
+    possible = [n for n in ways if n is not None]
+    return math.ceil(min(possible) * pairs_per_unit) if possible else None
 
 
 def tost_p(values: ArrayLike, margins: Margins) -> float:
@@ -204,18 +224,6 @@ def _bootstrap(groups: Sequence[ArrayLike], margins: Margins, rng: Generator, al
         p_difference=drawn.p_differs(0.0),
         p_equivalence=max(drawn.p_above(margins.low), drawn.p_below(margins.high)),
     )
-
-
-def _pairs_needed(
-    mean: float, sd: float, margins: Margins, alpha: float, pairs_per_unit: float
-) -> int | None:
-    risks = Risks(alpha=alpha)
-    ways = (
-        units_to_find(sd=sd, effect=mean, risks=risks),
-        units_for_equivalence(sd=sd, low=margins.low, high=margins.high, effect=mean, risks=risks),
-    )
-    possible = [n for n in ways if n is not None]
-    return math.ceil(min(possible) * pairs_per_unit) if possible else None
 
 
 def _unknown(

@@ -14,6 +14,8 @@ from scipy import optimize, special
 
 from loadtest.analysis.capacity import Block, Method, capacity, capacity_ratio
 from loadtest.analysis.capacity_search import Done, Plan, Probe, Search, Stage
+from loadtest.analysis.equivalence import Margins, pairs_needed
+from loadtest.analysis.power import units_to_find
 from loadtest.analysis.queueing import MM1, simulate
 
 if TYPE_CHECKING:
@@ -215,6 +217,12 @@ def test_a_capacity_ratio_cancels_what_arms_share(rng: np.random.Generator) -> N
     apart = capacity_ratio(arm, [reference[i // 6 * 6 + (i + 1) % 6] for i in range(36)], target=TARGET)
     assert apart.interval is not None
     assert found.interval.high - found.interval.low < 0.8 * (apart.interval.high - apart.interval.low)
+    # Four times the pairs halve an interval: its spread says how many would settle it.
+    margins = Margins.symmetric(0.01)
+    assert found.sd is not None
+    assert found.sd / 6 * 1.96 == pytest.approx((found.interval.high - found.interval.low) / 2, rel=0.15)
+    needed = pairs_needed(-0.03, sd=found.sd, margins=margins)
+    assert needed == units_to_find(sd=found.sd, effect=0.03)
     same = capacity_ratio(reference, reference, target=TARGET)
     assert (same.log_ratio, same.interval and same.interval.high) == (0.0, 0.0)
 

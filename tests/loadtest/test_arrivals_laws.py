@@ -204,7 +204,8 @@ def test_a_law_s_text_reads_back_as_the_law(text: str) -> None:
         ("poisson:-1", "above 0"),
         ("constant:inf", "'inf' is not a number"),
         ("gamma:1", "gamma:RATE:CV"),
-        ("gamma:1:0", "CV must be above 0"),
+        ("gamma:1:0", "CV must lie between"),
+        ("gamma:1:1e6", "CV must lie between"),
         ("onoff:1:2:3", "3 of 4"),
         ("onoff:0:0:1:1", "nor both 0"),
         ("piecewise:1@3", "begin at 0"),
@@ -230,9 +231,25 @@ def test_a_duration_must_be_positive(text: str, duration_s: float) -> None:
         parse_law(text).times_us(duration_s, streams(0).arrivals, num_items=1)
 
 
-def test_a_schedule_too_large_to_hold_is_refused_before_it_is_drawn() -> None:
-    with pytest.raises(LawError, match="lower the rate or the duration"):
-        parse_law("poisson:1e12").times_us(60.0, streams(0).arrivals)
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("poisson:1e12", "lower the rate or the duration"),
+        ("piecewise:1e9@0,1@0.001", "a lower peak rate"),
+        ("onoff:10:0:1e-9:1e-9", "longer phases"),
+    ],
+)
+def test_a_schedule_too_large_to_draw_is_refused_before_it_is_drawn(text: str, says: str) -> None:
+    with pytest.raises(LawError, match=says):
+        parse_law(text).times_us(60.0, streams(0).arrivals)
+
+
+def test_phases_last_as_long_as_they_should() -> None:
+    # While off nothing comes: gaps beyond any that an on phase of 1,000 a second leaves are off phases.
+    gaps = np.diff(drawn("onoff:1000:0:0.5:2", seed=3, duration_s=4000.0)) / MICROSECONDS
+    off = gaps[gaps > 0.02]
+    assert off.size == pytest.approx(4000 / 2.5, rel=0.08)
+    assert stats.kstest(off - 0.02, stats.expon(scale=2).cdf).pvalue > 0.001
 
 
 def test_laws_without_instants_ask_for_each_item_once() -> None:

@@ -26,6 +26,9 @@ closed:N                                        every item once, N clients that 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+# Below, a gamma law is a grid; above, thousands of arrivals share an instant.
+MIN_CV, MAX_CV = 0.01, 100
+
 _FORMS = {line.split(":")[0].split()[0]: line.split()[0] for line in GRAMMAR.splitlines()}
 
 
@@ -64,7 +67,9 @@ def _poisson(text: str, rest: str) -> Poisson:
 
 def _gamma(text: str, rest: str) -> Gamma:
     rate, cv = _numbers(text, rest, 2)
-    return Gamma(rate_per_s=_positive(text, "RATE", rate), cv=_positive(text, "CV", cv))
+    if not MIN_CV <= cv <= MAX_CV:
+        raise LawError(f"{text!r}: CV must lie between {MIN_CV} and {MAX_CV}; below, write constant:RATE.")
+    return Gamma(rate_per_s=_positive(text, "RATE", rate), cv=cv)
 
 
 def _offline(text: str, rest: str) -> Offline:

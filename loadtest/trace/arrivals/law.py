@@ -66,8 +66,11 @@ class Law(ABC):
         return None
 
 
-def check_size(law: Law, duration_s: float) -> None:
-    """Raise a LawError unless the duration is positive and the schedule fits in memory."""
+def check_size(law: Law, duration_s: float, *, num_draws: float = 0.0) -> None:
+    """Raise a LawError unless the duration is positive and the schedule can be drawn and held.
+
+    ``num_draws``: what has to be drawn beside the arrivals, about.
+    """
     if not 0 < duration_s < float("inf"):
         raise LawError(f"The duration is {duration_s} s; give a positive number of seconds.")
     expected = law.expected_count(duration_s)
@@ -75,4 +78,9 @@ def check_size(law: Law, duration_s: float) -> None:
         raise LawError(
             f"{law.text} over {duration_s:g} s makes about {expected:.3g} arrivals, more than "
             f"{MAX_ARRIVALS:,}; lower the rate or the duration."
+        )
+    if num_draws > MAX_ARRIVALS:
+        raise LawError(
+            f"{law.text} over {duration_s:g} s takes about {num_draws:.3g} draws, more than "
+            f"{MAX_ARRIVALS:,}; give longer phases, a lower peak rate or a shorter duration."
         )

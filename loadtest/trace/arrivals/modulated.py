@@ -50,7 +50,7 @@ class Piecewise(Law):
     def times_us(self, duration_s: float, rng: Generator, *, num_items: int = 0) -> NDArray[np.int64]:
         """Return sorted instants, int64 microseconds ``[n]``."""
         del num_items
-        check_size(self, duration_s)
+        check_size(self, duration_s, num_draws=max(self.rates_per_s) * duration_s)
         return _thin(self._rate, max(self.rates_per_s), duration_s, rng)
 
     def uniforms(self, times_us: NDArray[np.int64], *, resolution_us: int = 1) -> NDArray[np.float64]:
@@ -133,7 +133,7 @@ class OnOff(Law):
     def times_us(self, duration_s: float, rng: Generator, *, num_items: int = 0) -> NDArray[np.int64]:
         """Return sorted instants, int64 microseconds ``[n]``; phases and arrivals draw from two streams."""
         del num_items
-        check_size(self, duration_s)
+        check_size(self, duration_s, num_draws=2 * duration_s / (self.mean_on_s + self.mean_off_s))
         phases, arrivals = rng.spawn(2)
         edges_s, areas = self._phases(duration_s, phases)
         chunks: list[NDArray[np.float64]] = []
@@ -160,15 +160,17 @@ class OnOff(Law):
 
     def _phases(self, duration_s: float, rng: Generator) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return the phases' edges in seconds and the expected arrivals up to each, both ``[k + 1]``."""
-        on = bool(rng.random() < self.on_ratio)
-        edges, areas = [0.0], [0.0]
-        while edges[-1] < duration_s:
-            mean_s, rate = (self.mean_on_s, self.on_per_s) if on else (self.mean_off_s, self.off_per_s)
-            length_s = -math.log1p(-rng.random()) * mean_s
-            edges.append(edges[-1] + length_s)
-            areas.append(areas[-1] + length_s * rate)
-            on = not on
-        return np.array(edges), np.array(areas)
+        states = ((self.mean_on_s, self.on_per_s), (self.mean_off_s, self.off_per_s))
+        means_s, rates = np.array(states if rng.random() < self.on_ratio else states[::-1]).T
+        lengths: list[NDArray[np.float64]] = []
+        end = 0.0
+        while end < duration_s:
+            # An even number at a time, so that each portion begins with the same phase.
+            lengths.append(-np.log1p(-rng.random(CHUNK)) * np.tile(means_s, CHUNK // 2))
+            end += float(lengths[-1].sum())
+        lengths_s = np.concatenate(lengths)
+        areas = lengths_s * np.tile(rates, lengths_s.size // 2)
+        return np.cumsum(np.concatenate([[0.0], lengths_s])), np.cumsum(np.concatenate([[0.0], areas]))
 
 
 def _thin(
