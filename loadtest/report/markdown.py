@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from typing import TYPE_CHECKING
 
 from loadtest.report import formats
@@ -45,7 +46,7 @@ def _reasons(summary: Summary) -> Iterator[str]:
 def _objectives(summary: Summary) -> str:
     if not summary.objectives:
         return ""
-    rows = [(f"`{one.objective}`", MET[one.met], _escape(one.sentence)) for one in summary.objectives]
+    rows = [(_code(one.objective), MET[one.met], _escape(one.sentence)) for one in summary.objectives]
     return "### Objectives\n\n" + _table(("objective", "result", "what was found"), rows)
 
 
@@ -100,6 +101,11 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str]], *, numbers: slice
 
 def _escape(text: str) -> str:
     """Keep text of runs and traces from being read as Markdown or HTML."""
-    for sign in "\\`*_{}[]<>|#~":
+    for sign in "\\`*_{}[]|#~":
         text = text.replace(sign, f"\\{sign}")
-    return " ".join(text.split())
+    return " ".join(html.escape(text, quote=False).split())
+
+
+def _code(text: str) -> str:
+    """Set text in a code span that a table can hold."""
+    return f"`{text.replace('`', chr(39)).replace('|', '/')}`"

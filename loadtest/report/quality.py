@@ -54,7 +54,7 @@ def score_arm(
 ) -> Scored:
     """Score every cell of one arm.
 
-    ``frame`` needs the columns row, item, task, language; ``answers`` are by row; ``told`` hears
+    ``frame`` needs the columns row, item, task, language, answer; ``answers`` are by row; ``told`` hears
     (cells done, cells in all).
     """
     cells: dict[Cell, Score] = {}
@@ -65,7 +65,7 @@ def score_arm(
     for done, (names, rows) in enumerate(groups, start=1):
         task, language = (str(name) for name in names)
         if task in set(Task) and (not retrieves(task) or task in key.candidates):
-            cell = _CellRows(task, language, rows.select("row", "item"), answers, key)
+            cell = _CellRows(task, language, rows.select("row", "item", "answer"), answers, key)
             try:
                 cells[task, language] = cell.score()
             except ScoringError as error:
@@ -92,18 +92,25 @@ class _CellRows:
         """Score the first answer of each item."""
         gold = self.key.gold
         first: dict[str, Answer] = {}
-        for row, item in self.rows.iter_rows():
+        for row, item, _ in self.rows.iter_rows():
             if row in self.answers:
                 first.setdefault(item, self.answers[row])
         asked = self.rows["item"].unique(maintain_order=True)
         return self._score(first, {item: gold[item] for item in asked if item in gold})
 
     def correct(self) -> set[int]:
-        """Return the rows whose own answer was right."""
-        pairs = [(row, item) for row, item in self.rows.iter_rows() if row in self.answers]
-        by_row = {str(row): self.answers[row] for row, _ in pairs}
-        gold = {str(row): self.key.gold[item] for row, item in pairs if item in self.key.gold}
-        return {int(score.item) for score in self._score(by_row, gold).items if score.is_correct}
+        """Return the rows whose own answer was right; the same words about the same item are read once."""
+        alike: dict[tuple[str, str], list[int]] = {}
+        for row, item, text in self.rows.iter_rows():
+            if row in self.answers:
+                alike.setdefault((item, text), []).append(row)
+        first = {str(rows[0]): rows for rows in alike.values()}
+        answers = {name: self.answers[rows[0]] for name, rows in first.items()}
+        gold = {
+            str(rows[0]): self.key.gold[item] for (item, _), rows in alike.items() if item in self.key.gold
+        }
+        right = (score.item for score in self._score(answers, gold).items if score.is_correct)
+        return {row for name in right for row in first[name]}
 
     def _score(self, answers: Mapping[str, Answer], gold: Mapping[str, GoldAnswer]) -> Score:
         return score_task(

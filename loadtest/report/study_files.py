@@ -87,7 +87,8 @@ def choose_runs(record: StudyRecord) -> tuple[tuple[StudyRun, ...], Pooling]:
     valid = [run for run in shown if run.valid] or shown
     left_out = len(shown) - len(valid)
     at = "" if load is None else f" at {load:g} of the reference arm's capacity"
-    without = f" {formats.plural(left_out, 'run')} that are not valid are left out." if left_out else ""
+    which = "that is not valid is" if left_out == 1 else "that are not valid are"
+    without = f" {formats.plural(left_out, 'run')} {which} left out." if left_out else ""
     return tuple(valid), Pooling(
         sentence=f"Figures by arm pool {formats.plural(len(valid), 'run')}{at}.{without}",
         num_left_out=left_out,

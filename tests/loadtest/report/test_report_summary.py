@@ -44,7 +44,9 @@ def test_a_summary_has_the_least_keys_and_fits_its_schema(reported_run: Path) ->
     least = {"n", "latency_s", "service_s", "lateness_s", "throughput_per_s", "offered_per_s", "errors"}
     assert least <= found["overall"].keys()
     assert {"p50", "p95", "p99"} <= found["overall"]["latency_s"].keys()
-    jsonschema_rs.Draft202012Validator(json.loads(schema_text(SCHEMAS["summary.schema.json"]))).validate(found)
+    jsonschema_rs.Draft202012Validator(json.loads(schema_text(SCHEMAS["summary.schema.json"]))).validate(
+        found
+    )
 
 
 def test_a_study_fits_its_schema(reported_study: Path) -> None:

@@ -1,0 +1,147 @@
+"""Which runs a study's page pools, and what it draws of the study's record."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from loadtest.report.chart_forest import forest_figure
+from loadtest.report.chart_sweep import sweep_figure
+from loadtest.report.chart_tokens import tokens_figure
+from loadtest.report.heat_map import ratio_map
+from loadtest.report.run_files import ReportError
+from loadtest.report.study_files import choose_runs, read_record, read_study, save_study
+from loadtest.report.study_record import Interval, Margin, Phase, StudyRecord, StudyRun
+from loadtest.report.summary import read_summary
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture(scope="module")
+def record(reported_study: Path) -> StudyRecord:
+    return read_record(reported_study / "study.json")
+
+
+def run(path: str, phase: Phase = Phase.PAIR, **more: Any) -> StudyRun:
+    return StudyRun(path=path, arm="a", phase=phase, replicate=0, **more)
+
+
+def chosen(record: StudyRecord, *runs: StudyRun) -> list[str]:
+    return [one.path for one in choose_runs(record.model_copy(update={"runs": runs}))[0]]
+
+
+def test_only_pairs_at_the_load_of_the_primary_comparisons_are_pooled(record: StudyRecord) -> None:
+    runs = (
+        run("aa", Phase.AA, load_ratio=0.6),
+        run("low", load_ratio=0.3),
+        run("primary", load_ratio=0.6),
+        run("high", load_ratio=0.8),
+        run("probe", Phase.CAPACITY, rate_per_s=60.0),
+    )
+    assert chosen(record, *runs) == ["primary"]
+    assert chosen(record.model_copy(update={"comparisons": ()}), *runs) == ["high"]
+
+
+def test_runs_that_are_not_valid_are_left_out_unless_none_is_left(record: StudyRecord) -> None:
+    good, bad = run("good", load_ratio=0.6), run("bad", load_ratio=0.6, valid=False)
+    assert chosen(record, good, bad) == ["good"]
+    assert chosen(record, bad) == ["bad"]
+    pooling = choose_runs(record.model_copy(update={"runs": (good, bad)}))[1]
+    assert pooling.num_left_out == 1
+    assert "1 run that are not valid" not in pooling.sentence
+    assert "1 run that is not valid is left out" in pooling.sentence
+
+
+def test_a_study_without_pairs_shows_what_it_has(record: StudyRecord) -> None:
+    assert chosen(record, run("x", Phase.OFFLINE), run("idle", Phase.UNLOADED)) == ["x"]
+    assert chosen(record, run("idle", Phase.UNLOADED)) == ["idle"]
+
+
+def test_a_study_without_runs_or_with_a_damaged_record_is_refused(
+    record: StudyRecord, tmp_path: Path
+) -> None:
+    save_study(tmp_path, record.model_copy(update={"runs": ()}))
+    with pytest.raises(ReportError, match="names no run"):
+        read_study(tmp_path)
+    (tmp_path / "study.json").write_text(json.dumps({"schema": "xlmr-study/1", "name": 7}))
+    with pytest.raises(ReportError, match=r"study\.json is no record of a study: name"):
+        read_study(tmp_path)
+
+
+def test_a_record_survives_writing_and_reading(record: StudyRecord, tmp_path: Path) -> None:
+    assert read_record(save_study(tmp_path, record)) == record
+
+
+def test_arms_are_pooled_over_their_runs_and_apart_from_each_other(reported_study: Path) -> None:
+    summary = read_summary(reported_study)
+    assert list(summary.by_arm) == ["english-intermediate", "multilingual-intermediate"]
+    assert [arm.overall.n for arm in summary.by_arm.values()] == [800, 800]
+    assert summary.overall.n == 1600
+    assert summary.overall.quality is None  # a mean over arms would say nothing
+    assert all(arm.overall.quality is not None for arm in summary.by_arm.values())
+    assert summary.makespan_s is not None
+    for arm in summary.by_arm.values():
+        assert arm.overall.throughput_per_s == pytest.approx(40, rel=0.1)  # not 20, not 80
+
+
+def test_the_forest_has_every_comparison_but_single_cells(record: StudyRecord) -> None:
+    figure = forest_figure(record)
+    assert figure is not None
+    for comparison in record.comparisons:
+        is_cell = comparison.task is not None and comparison.language is not None
+        assert (f"{comparison.name}: ratio" in figure.alternative) is not is_cell
+    assert "positive control (20 % slower)" in figure.alternative
+    assert "A/A p95 latency" in figure.alternative
+    ratio = math.exp(record.comparisons[0].log_ratio or 0.0)
+    assert f"{record.comparisons[0].name}: ratio {ratio:.3f}" in figure.alternative
+
+
+def test_what_a_study_did_not_measure_is_not_drawn(record: StudyRecord) -> None:
+    nothing: dict[str, Any] = {"comparisons": (), "aa": (), "capacity_ratio": None, "positive_control": None}
+    assert forest_figure(record.model_copy(update=nothing)) is None
+    assert sweep_figure(()) is None
+    assert tokens_figure(()) is None
+
+
+def test_the_sweep_says_capacity_with_its_interval(record: StudyRecord) -> None:
+    figure = sweep_figure(record.capacities)
+    assert figure is not None
+    assert (
+        "english-intermediate: meets p95<200ms up to 42.5/s (95% interval 40.0 to 44.7/s)"
+        in figure.alternative
+    )
+    none_met = record.capacities[0].model_copy(update={"rate_per_s": None, "interval": None})
+    figure = sweep_figure([none_met])
+    assert figure is not None
+    assert "no rate met p95<200ms" in figure.alternative
+
+
+def test_the_ratio_map_marks_what_stays_different_after_correction(record: StudyRecord) -> None:
+    found = ratio_map(record.comparisons, "multilingual-intermediate")
+    assert found is not None
+    cells = {
+        (task, language): cell
+        for language, row in found.rows
+        for task, cell in zip(found.tasks, row, strict=True)
+        if cell is not None
+    }
+    assert {place for place, cell in cells.items() if cell.mark} == {("xquad", "zh")}
+    for comparison in record.comparisons:
+        if comparison.task and comparison.language:
+            cell = cells[comparison.task, comparison.language]
+            assert cell.text == f"{math.exp(comparison.log_ratio or 0):.3f}"
+            assert cell.n == comparison.num_pairs
+            assert cell.level is not None
+            assert (cell.level > 3) == ((comparison.log_ratio or 0) > 0) or cell.level == 3
+    assert ("xquad", "sw") not in cells
+
+
+def test_records_refuse_what_cannot_be() -> None:
+    with pytest.raises(ValueError, match="low end lies above"):
+        Interval(low=1.0, high=0.0, confidence=0.95)
+    with pytest.raises(ValueError, match="strictly inside"):
+        Margin(low=0.01, high=0.05)
