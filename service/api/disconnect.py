@@ -8,15 +8,14 @@ from typing import TYPE_CHECKING, TypeVar
 from service.errors import ClientGoneError
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
-    from typing import Any
+    from collections.abc import Awaitable
 
     from starlette.types import Receive
 
 T = TypeVar("T")
 
 
-async def unless_gone(receive: Receive, work: Coroutine[Any, Any, T]) -> T:
+async def unless_gone(receive: Receive, work: Awaitable[T]) -> T:
     """Return what the work returns; cancel it as soon as the client hangs up.
 
     The request's body must have been read: what is received after it is the hanging up.
@@ -24,20 +23,34 @@ async def unless_gone(receive: Receive, work: Coroutine[Any, Any, T]) -> T:
     Raises:
         ClientGoneError: the client hung up first.
     """
-    working = asyncio.ensure_future(work)
-    watching = asyncio.ensure_future(_hung_up(receive))
+    task = asyncio.current_task()
+    assert task is not None, "A request is answered outside of a task. This is a bug."
+    watch = _Watch(receive, task)
+    watching = asyncio.ensure_future(watch.run())
     try:
-        await asyncio.wait((working, watching), return_when=asyncio.FIRST_COMPLETED)
-        if working.done():
-            return working.result()
-        raise ClientGoneError("The client hung up before its answer was ready.")
+        return await work
+    except asyncio.CancelledError:
+        # The watch's cancellation ends here; anybody else's, such as the server's, goes on.
+        if watch.client_is_gone and not task.uncancel():
+            raise ClientGoneError("The client hung up before its answer was ready.") from None
+        raise
     finally:
-        for task in (working, watching):
-            task.cancel()
-        # Both must be over before the request is: they hold its channel and its place in the queue.
-        await asyncio.gather(working, watching, return_exceptions=True)
+        watch.is_over = True
+        watching.cancel()
 
 
-async def _hung_up(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
+class _Watch:
+    """Cancels a task when its client hangs up, unless the task is over by then."""
+
+    def __init__(self, receive: Receive, task: asyncio.Task[object]) -> None:
+        self._receive = receive
+        self._task = task
+        self.is_over = False
+        self.client_is_gone = False
+
+    async def run(self) -> None:
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+        if not self.is_over:
+            self.client_is_gone = True
+            self._task.cancel()

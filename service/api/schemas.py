@@ -100,7 +100,8 @@ class RequestParameters(_Strict):
 class PredictRequest(_Strict):
     """What every request has; the kind of its inputs is the variant's head."""
 
-    parameters: RequestParameters = RequestParameters()
+    # Not a default value: pydantic would copy it deeply for each request.
+    parameters: RequestParameters = Field(default_factory=RequestParameters)
 
 
 class ClassifyRequest(PredictRequest):

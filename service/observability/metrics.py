@@ -8,6 +8,7 @@ observe: nothing depends on them.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from prometheus_client import Counter, Gauge, Histogram
@@ -36,6 +37,18 @@ SEQUENCES_EDGES = tuple(float(2**power) for power in range(10))
 NO_VARIANT = "_unknown"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _VariantSeries:
+    """The series of one variant, looked up once: by labels that costs more than counting."""
+
+    duration: Histogram
+    stages: dict[Stage, Histogram]
+    inputs: Counter
+    tokens: Counter
+    truncated: Counter
+    batches: dict[str, Counter]
+
+
 class Metrics:
     """Every metric of the service, and how reports and readings change them."""
 
@@ -54,7 +67,9 @@ class Metrics:
         self._make_backend_metrics()
         for reason in reasons:
             self._rejected.labels(reason)
-        self._open_series(NO_VARIANT)
+        self._by_variant: dict[str, _VariantSeries] = {}
+        self._requests_by: dict[tuple[str, str, Result], Counter] = {}
+        self._open_requests(NO_VARIANT)
 
     def _make_request_metrics(self) -> None:
         registry = self._registry
@@ -136,43 +151,44 @@ class Metrics:
         """Open every series of the variants that are served from now on."""
         for card in cards:
             self._variant_info.labels(card.name, card.revision, card.head, card.dtype, card.lineage).set(1)
-            self._open_series(card.name)
-            for cut in self._cuts:
-                self._batches.labels(card.name, cut)
+            self._open_requests(card.name)
+            self._by_variant[card.name] = _VariantSeries(
+                duration=self._duration.labels(card.name),
+                stages={stage: self._stage.labels(card.name, stage.value) for stage in Stage},
+                inputs=self._inputs.labels(card.name),
+                tokens=self._tokens.labels(card.name),
+                truncated=self._truncated.labels(card.name),
+                batches={cut: self._batches.labels(card.name, cut) for cut in self._cuts},
+            )
 
-    def _open_series(self, variant: str) -> None:
+    def _open_requests(self, variant: str) -> None:
         for protocol in self._protocols:
             for result in Result:
-                self._requests.labels(variant, protocol, result.value)
-        if variant == NO_VARIANT:
-            return
-        self._duration.labels(variant)
-        for stage in Stage:
-            self._stage.labels(variant, stage.value)
-        for counter in (self._inputs, self._tokens, self._truncated):
-            counter.labels(variant)
+                key = (variant, protocol, result)
+                self._requests_by[key] = self._requests.labels(variant, protocol, result.value)
 
     def request_ended(self, report: RequestReport) -> None:
         """Count a request; durations and volumes only where it was answered."""
         variant = NO_VARIANT if report.variant is None else report.variant
-        self._requests.labels(variant, report.protocol, report.result.value).inc()
+        self._requests_by[variant, report.protocol, report.result].inc()
         if report.reason is not None:
             self._rejected.labels(report.reason).inc()
         stages = report.stages
         if stages is None:
             return
-        self._duration.labels(variant).observe(stages.total_s)
-        self._stage.labels(variant, Stage.TOKENIZE.value).observe(stages.tokenize_s)
-        self._stage.labels(variant, Stage.QUEUE.value).observe(stages.queue_s)
-        self._stage.labels(variant, Stage.INFER.value).observe(stages.infer_s)
-        self._stage.labels(variant, Stage.DECODE.value).observe(stages.decode_s)
-        self._inputs.labels(variant).inc(report.num_inputs)
-        self._tokens.labels(variant).inc(report.num_tokens)
-        self._truncated.labels(variant).inc(report.num_truncated)
+        series = self._by_variant[variant]
+        series.duration.observe(stages.total_s)
+        series.stages[Stage.TOKENIZE].observe(stages.tokenize_s)
+        series.stages[Stage.QUEUE].observe(stages.queue_s)
+        series.stages[Stage.INFER].observe(stages.infer_s)
+        series.stages[Stage.DECODE].observe(stages.decode_s)
+        series.inputs.inc(report.num_inputs)
+        series.tokens.inc(report.num_tokens)
+        series.truncated.inc(report.num_truncated)
 
     def batch_ended(self, report: BatchReport) -> None:
         """Count a batch, failed ones too: the engine was busy with them."""
-        self._batches.labels(report.variant, report.cut).inc()
+        self._by_variant[report.variant].batches[report.cut].inc()
         self._batch_tokens.observe(report.num_tokens)
         self._batch_sequences.observe(report.num_sequences)
         self._engine_busy.inc(report.engine_s)
