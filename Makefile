@@ -7,7 +7,7 @@ STAMP  := $(VENV)/.installed
 VAR    ?= var
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format lock clean
+.PHONY: help setup demo weights test check format lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 22
@@ -20,7 +20,12 @@ $(STAMP): pyproject.toml constraints.txt
 	@touch $@
 
 demo: $(STAMP) ## build two arms of mini variants, serve them, replay ten tasks, write a report (under two minutes)
-	$(BIN)/python -m loadtest demo --out $(VAR)/demo
+	@rm -rf $(VAR)/demo
+	@$(BIN)/xlmr-models synth --plan examples/demo/plan.toml --out $(VAR)/demo/models
+	@$(BIN)/xlmr-load study examples/demo/study.toml --out $(VAR)/demo/study
+
+weights: $(STAMP) ## mini synthetic variants into $(VAR)/models, for docker compose and for trying things out
+	$(BIN)/xlmr-models synth --plan examples/demo/plan.toml --out $(VAR)/models
 
 test: $(STAMP) ## every test that needs no GPU
 	$(BIN)/python -m pytest

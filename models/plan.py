@@ -1,10 +1,11 @@
 """A plan: many synthetic variants, built in one go, with a catalogue beside them.
 
 A plan is a catalogue without checkpoints: ``[[variant]]`` tables with the same keys, and for each
-optionally ``size`` and ``seed``. At the top may stand ``size`` (mini), ``seed`` (0) and ``tokenizer`` (a
-tokenizer.json, relative to the plan) for all of them; a variant without a seed gets the
-plan's plus its place in the file. Rules: a plan is checked whole before anything is
-written.
+optionally ``size``, ``seed`` and ``layers`` (as many layers of that size instead of its own, such as
+one more for an arm that must be found slower). At the top may stand ``size`` (mini), ``seed`` (0),
+``layers`` and ``tokenizer`` (a tokenizer.json, relative to the plan) for all of them; a variant
+without a seed gets the plan's plus its place in the file. Rules: a plan is checked whole before
+anything is written.
 """
 
 from __future__ import annotations
@@ -14,12 +15,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from models.synthetic import Size, SyntheticError, check_labels, write_checkpoint
+from models.synthetic import Shape, Size, SyntheticError, check_labels, shape_of, write_checkpoint
 from models.variant import NONE_YET, CatalogueError, Lineage, Variant, parse_catalogue, read_toml
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+_BUILT_BY = ("size", "seed", "layers")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,7 +30,7 @@ class Planned:
     """One checkpoint to be written."""
 
     variant: Variant
-    size: Size
+    shape: Shape
     seed: int
     tokenizer_file: Path | None
 
@@ -38,6 +41,12 @@ class _Defaults(BaseModel):
     # Not strict: TOML has strings where Python has enumerations.
     size: Annotated[Size, Field(strict=False)] = Size.MINI
     seed: Annotated[int, Field(ge=0)] = 0
+    layers: Annotated[int, Field(ge=1, le=48)] | None = None
+
+    def shape(self) -> Shape:
+        """Return the shape that is asked for."""
+        shape = shape_of(self.size)
+        return shape if self.layers is None else replace(shape, num_layers=self.layers)
 
 
 class _PlanFile(_Defaults):
@@ -57,7 +66,7 @@ def load_plan(path: Path) -> tuple[Planned, ...]:
     try:
         file = _PlanFile.model_validate(document)
         own = [
-            _Defaults(**{"size": file.size, "seed": file.seed + index, **_pick(table)})
+            _Defaults(**{"size": file.size, "layers": file.layers, "seed": file.seed + index, **_pick(table)})
             for index, table in enumerate(file.variant)
         ]
     except ValidationError as error:
@@ -75,7 +84,7 @@ def load_plan(path: Path) -> tuple[Planned, ...]:
         except SyntheticError as error:
             raise CatalogueError(f"{path}: variant {variant.name!r}: {error}") from error
     return tuple(
-        Planned(variant=variant, size=chosen.size, seed=chosen.seed, tokenizer_file=tokenizer_file)
+        Planned(variant=variant, shape=chosen.shape(), seed=chosen.seed, tokenizer_file=tokenizer_file)
         for variant, chosen in zip(variants, own, strict=True)
     )
 
@@ -93,7 +102,7 @@ def build(plan: tuple[Planned, ...], out: Path) -> Iterator[str]:
             out / variant.name,
             head=variant.head,
             labels=variant.labels,
-            size=planned.size,
+            size=planned.shape,
             seed=planned.seed,
             tokenizer_file=planned.tokenizer_file,
         )
@@ -142,13 +151,11 @@ def _quoted(text: str) -> str:
 
 
 def _pick(table: dict[str, Any]) -> dict[str, Any]:
-    return {key: table[key] for key in ("size", "seed") if key in table}
+    return {key: table[key] for key in _BUILT_BY if key in table}
 
 
 def _without(table: dict[str, Any], path: Path) -> dict[str, Any]:
-    """Return a planned table as a catalogue has it: no size, no seed, and no checkpoint yet."""
+    """Return a planned table as a catalogue has it: nothing of how it is built, and no checkpoint yet."""
     if "checkpoint" in table:
         raise CatalogueError(f"{path}: variant {table.get('name')!r}: a plan builds checkpoints; name none.")
-    return {key: value for key, value in table.items() if key not in ("size", "seed")} | {
-        "checkpoint": NONE_YET
-    }
+    return {key: value for key, value in table.items() if key not in _BUILT_BY} | {"checkpoint": NONE_YET}

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import typer
 
+from loadtest.cli.ab import aa, ab, capacity
 from loadtest.cli.data import app as data_app
 from loadtest.cli.report import report
 from loadtest.cli.run import run
+from loadtest.cli.study import study
 from loadtest.cli.trace import trace
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__)
 app.command()(trace)
 app.command()(run)
 app.command()(report)
+app.command()(study)
+app.command()(ab)
+app.command()(aa)
+app.command()(capacity)
 app.add_typer(data_app, name="data")
 
 

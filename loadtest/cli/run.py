@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shlex
 import signal
 import sys
@@ -22,6 +23,8 @@ from loadtest.trace.arm import ArmError
 from loadtest.trace.items import TraceError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from loadtest.driver.finish import RunResult
     from loadtest.report.records import Summary
 
@@ -41,7 +44,7 @@ def run(  # noqa: PLR0913 - each argument is an option of the command line
     replicate: Annotated[int, typer.Option(help="Number of this run, kept with its samples.")] = 0,
     timeout: Annotated[float, typer.Option(help="Seconds after which a request is given up.")] = 60.0,
     max_inflight: Annotated[int, typer.Option(help="Outstanding requests of an offline trace.")] = 256,
-    ready_timeout: Annotated[float, typer.Option(help="Seconds to wait for the target to be ready.")] = 30.0,
+    ready_timeout: Annotated[float, typer.Option(help="Seconds to wait for the target to be ready.")] = 60.0,
     warm_connections: Annotated[int, typer.Option(help="Connections a process opens before the start.")] = 16,
     index: Annotated[
         Path | None, typer.Option(help="Folder for candidates' vectors, shared by runs of one arm.")
@@ -76,11 +79,10 @@ def run(  # noqa: PLR0913 - each argument is an option of the command line
 
 
 def _replay(options: RunOptions) -> RunResult:
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # told to end, keep what was measured
     try:
         for objective in options.objectives:
             parse_objectives(objective)
-        with RunScreen() as screen:
+        with _heeding_sigterm(), RunScreen() as screen:
             return replay(options, screen)
     except KeyboardInterrupt:
         note(f"Stopped; there is no complete run in {options.out}.")
@@ -89,6 +91,16 @@ def _replay(options: RunOptions) -> RunResult:
         stop(ExitCode.USAGE, str(error))
     except EngineError as error:
         stop(ExitCode.INVALID, str(error))
+
+
+@contextlib.contextmanager
+def _heeding_sigterm() -> Iterator[None]:
+    """Take SIGTERM for Ctrl-C: whoever ends a run keeps what was measured."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _summarise(out: Path) -> Summary:

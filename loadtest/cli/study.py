@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
-from pathlib import Path  # noqa: TC003 - typer reads annotations when the command is called
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -15,7 +15,7 @@ from loadtest.cli.study_screen import StudyScreen
 from loadtest.datasets.examples import DataError
 from loadtest.driver.errors import DriverError
 from loadtest.report.run_files import ReportError
-from loadtest.report.study_record import StudyRecord, VerdictWord
+from loadtest.report.study_record import VerdictWord
 from loadtest.report.terminal import print_study
 from loadtest.study.answer import Answered, answer_study
 from loadtest.study.study_file import Study, StudyError, load_study
@@ -24,7 +24,10 @@ from loadtest.trace.arrivals import LawError
 from loadtest.trace.items import TraceError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import NoReturn
+
+    from loadtest.report.study_record import StudyRecord
 
 INTERRUPTED = 130  # 128 + SIGINT, as shells say it
 
@@ -49,12 +52,12 @@ def study(
     end(answered.record, strict=strict)
 
 
-def conduct(found: Study, out: Path) -> Answered:
+def conduct(found: Study, out: Path, answer: Callable[..., Answered] = answer_study) -> Answered:
     """Run a study with its progress on standard error; end the command where it cannot be run."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # told to end, leave no server behind
     try:
         with StudyScreen() as screen:
-            return answer_study(found, out, command=tuple(sys.argv), screen=screen)
+            return answer(found, out, command=tuple(sys.argv), screen=screen)
     except KeyboardInterrupt:
         note(f"Stopped; the same command goes on with what is missing in {out}.")
         raise typer.Exit(INTERRUPTED) from None

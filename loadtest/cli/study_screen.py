@@ -73,7 +73,9 @@ class StudyScreen:
         late_s = progress.lateness_p99_s
         late = "" if late_s is None else f", lateness p99 {late_s * _MS_PER_S:.1f} ms"
         failed = f", {progress.num_failed} failed" if progress.num_failed else ""
-        self._note(f"{progress.num_inflight} in flight{late}{failed}", progress.num_done, progress.num_scheduled)
+        self._note(
+            f"{progress.num_inflight} in flight{late}{failed}", progress.num_done, progress.num_scheduled
+        )
 
     def collecting(self, done: int, total: int) -> None:
         """Show how far the samples are."""

@@ -10,7 +10,7 @@ from loadtest.report.study_files import save_study
 from loadtest.study.capacity_search import target_of
 from loadtest.study.conduct import Conductor, Watch
 from loadtest.study.folder import open_folder
-from loadtest.study.record import build_record
+from loadtest.study.record import build_record, capacity_record
 from loadtest.study.replay import Replayer
 from loadtest.study.segments import Segments, build_base
 from loadtest.study.server import parse_cpus
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from loadtest.datasets.tasks import Task
     from loadtest.report.study_record import StudyRecord
+    from loadtest.study.folder import StudyFolder
     from loadtest.study.study_file import Study
 
 
@@ -57,11 +58,30 @@ def answer_study(
         DataError, TraceError, ArmError: data, trace or arms do not fit.
         ReportError: a file of a run is damaged.
     """
+    conductor = _conductor(study, out, command, screen)
+    made = conductor.conduct()
+    record = build_record(study, conductor.folder, made, conductor.target, " ".join(command))
+    return _save(record, conductor.folder, screen)
+
+
+def answer_capacity(study: Study, out: Path, *, command: tuple[str, ...], screen: Screen) -> Answered:
+    """Find the capacity of a study's reference arm alone; raises as ``answer_study`` does."""
+    conductor = _conductor(study, out, command, screen)
+    made = conductor.find_capacity()
+    record = capacity_record(study, made, conductor.target, " ".join(command))
+    return _save(record, conductor.folder, screen)
+
+
+def _save(record: StudyRecord, folder: StudyFolder, screen: Screen) -> Answered:
+    save_study(folder.root, record)
+    return Answered(record=record, report=write_report(folder.root, told=screen.reporting))
+
+
+def _conductor(study: Study, out: Path, command: tuple[str, ...], screen: Screen) -> Conductor:
     declared = study.declared
-    target = target_of(declared.capacity.objective)
     folder = open_folder(out, study)
     base = build_base(study, folder, screen.building)
-    conductor = Conductor(
+    return Conductor(
         study=study,
         folder=folder,
         replay=Replayer(
@@ -72,9 +92,6 @@ def answer_study(
             command=command,
         ),
         segments=Segments(study=study, folder=folder, base=base),
-        target=target,
+        target=target_of(declared.capacity.objective),
         watch=screen,
     )
-    record = build_record(study, folder, conductor.conduct(), target, " ".join(command))
-    save_study(folder.root, record)
-    return Answered(record=record, report=write_report(folder.root, told=screen.reporting))

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from numpy.random import Generator
 
     from loadtest.report.records import Summary
-    from loadtest.study.study_file import StudyFile
+    from loadtest.study.study_file import CapacityTable, StudyFile
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,44 +70,49 @@ def target_of(text: str) -> Target:
 
 
 def search(
-    declared: StudyFile,
-    target: Target,
-    start_per_s: float,
+    arms: tuple[str, ...],
+    plan: Plan,
+    max_probes: int,
     make: Callable[[str, float, int], Summary],
     rng: Generator,
 ) -> Swept:
-    """Search with the reference arm, then sweep all arms at the same rates, in random order."""
-    table = declared.capacity
-    arms = (declared.reference, *declared.compared)
-    state = Search.begin(
-        Plan(
-            start_per_s=start_per_s,
-            target=target.share,
-            num_blocks=table.replicates,
-            num_sweep_blocks=table.replicates,
-        ),
-        rng,
-    )
+    """Search with the first arm, then sweep all arms at the same rates, in random order.
+
+    ``make(arm, rate_per_s, number)`` makes one block; blocks with one number share their arrivals.
+    ``max_probes``: rates that the search may try before it gives up.
+    """
+    reference = arms[0]
+    state = Search.begin(plan, rng)
     blocks: dict[str, list[Block]] = {arm: [] for arm in arms}
     latencies: dict[str, list[float | None]] = {arm: [] for arm in arms}
     number = 0
     while isinstance(step := state.next_step(), Probe):
         sweeping = step.stage is Stage.SWEEP
-        if not sweeping and len(state.probed) >= table.max_probes * table.replicates:
+        if not sweeping and len(state.probed) >= max_probes * plan.num_blocks:
             return Swept(blocks={}, latencies_s={}, reason="the search found no bracket within its probes")
         found: dict[str, Block] = {}
-        for arm in _order(arms if sweeping else (declared.reference,), rng):
+        for arm in _order(arms if sweeping else (reference,), rng):
             summary = make(arm, step.rate_per_s, number)
             found[arm] = block_of(summary, step.rate_per_s)
             if sweeping:
                 blocks[arm].append(found[arm])
-                latencies[arm].append(_latency(summary, target.share))
-        state = state.observe(found[declared.reference])
+                latencies[arm].append(_latency(summary, plan.target))
+        state = state.observe(found[reference])
         number += 1
     return Swept(
         blocks={arm: tuple(seen) for arm, seen in blocks.items()},
         latencies_s={arm: tuple(seen) for arm, seen in latencies.items()},
         reason=step.reason,
+    )
+
+
+def plan_of(table: CapacityTable, target: Target, start_per_s: float) -> Plan:
+    """Return how to search for a declared objective."""
+    return Plan(
+        start_per_s=start_per_s,
+        target=target.share,
+        num_blocks=table.replicates,
+        num_sweep_blocks=table.replicates,
     )
 
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Protocol
 from loadtest.analysis.design import Design, plan
 from loadtest.driver.errors import DriverError
 from loadtest.report.records import Summary
-from loadtest.study.capacity_search import Swept, Target, search
+from loadtest.study.capacity_search import Swept, Target, plan_of, search
 from loadtest.study.observed import Observed
 from loadtest.study.replay import Replay, Wanted, unloaded_name
 from loadtest.study.segments import OFFLINE, UNLOADED, Segments
@@ -84,21 +84,25 @@ class Conductor:
             self.total = self.num_begun + len(blocks)
             if declared.design.restarts == 1 or declared.server.target is not None:
                 observed = [self._block(block, capacity_per_s, server) for block in blocks]
-                return self._made(unloaded, capacity_per_s, swept, observed)
+                return _made(unloaded, capacity_per_s, swept, observed)
         observed = []
         for restart, together in groupby(blocks, key=lambda block: block.restart):
             with self._server(f"restart-{restart:03d}") as server:
                 observed += [self._block(block, capacity_per_s, server) for block in together]
-        return self._made(unloaded, capacity_per_s, swept, observed)
+        return _made(unloaded, capacity_per_s, swept, observed)
 
-    def _made(
-        self,
-        unloaded: dict[str, Summary],
-        capacity_per_s: float,
-        swept: Swept | None,
-        observed: list[Observed],
-    ) -> Made:
-        return Made(unloaded=unloaded, capacity_per_s=capacity_per_s, swept=swept, blocks=tuple(observed))
+    def find_capacity(self) -> Made:
+        """Make only what the reference arm's capacity takes.
+
+        Raises:
+            StudyError: as ``conduct``.
+        """
+        reference = self.study.declared.reference
+        with self._server("first") as server:
+            unloaded = {reference: self._unloaded(reference, server)}
+            swept = self.sweep((reference,), self._at_once(server), server)
+        capacity_per_s = swept.capacity_of(reference, self.target) or 0.0
+        return Made(unloaded=unloaded, capacity_per_s=capacity_per_s, swept=swept, blocks=())
 
     def _design(self) -> Design:
         declared = self.study.declared
@@ -136,25 +140,24 @@ class Conductor:
         trace = self.segments.once("unloaded", UNLOADED, 0, self.study.declared.design.unloaded_items)
         return self._run(Wanted(name=unloaded_name(arm), arm=arm, trace=trace), server)
 
-    def _capacity(self, server: Server) -> tuple[float, Swept | None]:
-        """Return the reference's capacity in requests a second, and the sweep that it comes from."""
-        declared = self.study.declared
+    def _at_once(self, server: Server) -> float:
+        """Return the reference's requests a second when all are sent at once."""
         trace = self.segments.once("all-at-once", OFFLINE, 1, None)
-        offline = self._run(Wanted(name="all-at-once", arm=declared.reference, trace=trace), server)
-        at_once = offline.overall.throughput_per_s
+        wanted = Wanted(name="all-at-once", arm=self.study.declared.reference, trace=trace)
+        at_once = self._run(wanted, server).overall.throughput_per_s
         if not at_once:
             raise StudyError(
                 f"the server answered nothing of {self.folder.run('all-at-once')}; its summary.json says why"
             )
+        return at_once
+
+    def _capacity(self, server: Server) -> tuple[float, Swept | None]:
+        """Return the reference's capacity in requests a second, and the sweep that it comes from."""
+        declared = self.study.declared
+        at_once = self._at_once(server)
         if declared.capacity.method == "offline":
             return at_once, None
-        swept = search(
-            declared,
-            self.target,
-            at_once * START_RATIO,
-            lambda arm, rate, number: self._probe(arm, rate, number, server),
-            streams(declared.seed).bootstrap,
-        )
+        swept = self.sweep((declared.reference, *declared.compared), at_once, server)
         found = swept.capacity_of(declared.reference, self.target)
         if found is None:
             raise StudyError(
@@ -162,6 +165,17 @@ class Conductor:
                 "declare a looser objective, or capacity.method = 'offline'"
             )
         return found, swept
+
+    def sweep(self, arms: tuple[str, ...], at_once_per_s: float, server: Server) -> Swept:
+        """Search for the first arm's capacity and sweep around it with all of them."""
+        table = self.study.declared.capacity
+        return search(
+            arms,
+            plan_of(table, self.target, at_once_per_s * START_RATIO),
+            table.max_probes,
+            lambda arm, rate, number: self._probe(arm, rate, number, server),
+            streams(self.study.declared.seed).bootstrap,
+        )
 
     def _probe(self, arm: str, rate_per_s: float, number: int, server: Server) -> Summary:
         trace = self.segments.open_loop(
@@ -195,3 +209,9 @@ class Conductor:
         except DriverError as error:
             ended = "" if server.alive() else f" The server ended: {server.last_words()}"
             raise StudyError(f"{wanted.name}: {error}{ended}") from error
+
+
+def _made(
+    unloaded: dict[str, Summary], capacity_per_s: float, swept: Swept | None, observed: list[Observed]
+) -> Made:
+    return Made(unloaded=unloaded, capacity_per_s=capacity_per_s, swept=swept, blocks=tuple(observed))

@@ -16,7 +16,7 @@ from loadtest.study.controls import judge_controls
 from loadtest.study.differences import compare_quality
 from loadtest.study.replay import unloaded_name
 from loadtest.study.token_share import token_fit
-from loadtest.study.verdict import answer
+from loadtest.study.verdict import answer, capacity_answer
 from loadtest.trace.seeds import stream_keys, streams
 
 if TYPE_CHECKING:
@@ -91,6 +91,29 @@ def build_record(study: Study, folder: StudyFolder, made: Made, target: Target, 
         design=_design(study, made),
         environment=made.unloaded[declared.reference].environment,
         deviations=_deviations(summaries),
+    )
+
+
+def capacity_record(study: Study, made: Made, target: Target, command: str) -> StudyRecord:
+    """Tell what a search for one arm's capacity found."""
+    declared = study.declared
+    reference = declared.reference
+    found = _capacities(made, target)
+    summary = made.unloaded[reference]
+    return StudyRecord(
+        name=declared.name,
+        question=f"How many requests a second does {reference} answer under {target.text}?",
+        valid=bool(found),
+        reasons=() if found or made.swept is None else (made.swept.reason,),
+        verdict=capacity_answer(reference, found[0] if found else None, target.text),
+        command=command,
+        reference=reference,
+        arms=(StudyArm(name=reference, synthetic=any(v.synthetic for v in summary.variants)),),
+        runs=tuple(_preliminary(made)),
+        capacities=found,
+        design=_design(study, made),
+        environment=summary.environment,
+        deviations=summary.deviations,
     )
 
 

@@ -195,11 +195,12 @@ def load_study(path: Path) -> Study:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise StudyError(f"{path}: not TOML ({error})") from error
     except ValidationError as error:
-        raise StudyError(f"{path}: {_sentence(error)}") from error
+        raise StudyError(f"{path}: {first_fault(error)}") from error
     return Study(path=path.resolve(), sha256=hashlib.sha256(raw).hexdigest(), declared=declared)
 
 
-def _sentence(error: ValidationError) -> str:
+def first_fault(error: ValidationError) -> str:
+    """Return one sentence of what is wrong first, with its key."""
     first = error.errors()[0]
     where = ".".join(str(part) for part in first["loc"])
     what = first["msg"].removeprefix("Value error, ")

@@ -18,7 +18,7 @@ from loadtest.report.study_record import Verdict, VerdictWord
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from loadtest.report.study_record import Comparison, QualityDifference, TokenFit
+    from loadtest.report.study_record import Capacity, Comparison, QualityDifference, TokenFit
     from loadtest.study.controls import Controls
 
 _MANY = 3
@@ -60,6 +60,23 @@ def answer(  # noqa: PLR0913 - the parts of a study, each told in a sentence of 
         sentence=_opening(word, controls, arm, reference),
         paragraph=" ".join(part for part in parts if part),
     )
+
+
+def capacity_answer(arm: str, found: Capacity | None, objective: str) -> Verdict:
+    """Put a search for one arm's capacity into words; it compares nothing and so settles nothing."""
+    if found is None or found.rate_per_s is None:
+        why = "the search ended before it found one" if found is None else found.method
+        sentence = f"No capacity of {arm} under {objective}: {why}."
+    elif found.interval is None:
+        sentence = f"{arm} answers {found.rate_per_s:.4g} requests a second under {objective}."
+    else:
+        sentence = (
+            f"{arm} answers {found.rate_per_s:.4g} requests a second under {objective} "
+            f"({found.interval.confidence:.0%} interval {found.interval.low:.4g} to "
+            f"{found.interval.high:.4g}; "
+            f"{found.method})."
+        )
+    return Verdict(word=VerdictWord.INCONCLUSIVE, sentence=sentence, paragraph=sentence)
 
 
 def _opening(word: VerdictWord, controls: Controls, arm: str, reference: str) -> str:
@@ -108,8 +125,9 @@ def _controls(controls: Controls) -> str:
     said = []
     if controls.noise is not None:
         said.append(
-            f"The reference against itself spreads by {math.expm1(controls.noise.sd):.1%} a unit (p50), "
-            f"so that {controls.noise.planned_units} units find {math.expm1(controls.noise.detectable):.1%}."
+            f"The reference against itself spreads by a factor of {math.exp(controls.noise.sd):.3g} a unit "
+            f"(p50), so that {controls.noise.planned_units} units find a factor of "
+            f"{math.exp(controls.noise.detectable):.3g}."
         )
     if controls.positive is not None:
         seen = controls.positive.comparison.log_ratio
