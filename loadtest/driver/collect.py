@@ -43,12 +43,13 @@ class Collected:
     """What was found while collecting.
 
     ``num_recorded``: arrivals whose end a worker saw, whatever it was. ``revisions``: of each variant,
-    as its answers said.
+    as its answers said. ``last_us``: when the last of them ended, since the shared start.
     """
 
     num_scheduled: int = 0
     num_recorded: int = 0
     num_duplicates: int = 0
+    last_us: int = 0
     revisions: dict[str, set[str]] = field(default_factory=dict)
 
 
@@ -99,7 +100,6 @@ class _Collector:
         self._plan = plan
         self.outcome = outcome
         self._seen = bytearray(len(trace.arrivals))
-        self._last_us = 0
         self.rows: list[tuple[Any, ...]] = []
         self.vectors: dict[str, list[NDArray[np.float32]]] = {}
         self.found = Collected(num_scheduled=len(trace.arrivals))
@@ -110,7 +110,7 @@ class _Collector:
             self.found.num_duplicates += 1
             return
         self._seen[record.i] = 1
-        self._last_us = max(self._last_us, record.done_us)
+        self.found.last_us = max(self.found.last_us, record.done_us)
         self.found.num_recorded += record.error not in CUT_SHORT
         arrival = self._trace.arrivals[record.i]
         answer = self._answer(record, arrival)
@@ -128,7 +128,7 @@ class _Collector:
 
     def add_missing(self) -> None:
         """Make a censored row of each arrival that no record speaks of."""
-        end_us = max(self.outcome.end_us, self._last_us)
+        end_us = max(self.outcome.end_us, self.found.last_us)
         num_shards = max(1, len(self.outcome.workers))
         lost = {worker.shard for worker in self.outcome.workers if worker.fate is Fate.LOST}
         for arrival in self._trace.arrivals:

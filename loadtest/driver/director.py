@@ -185,6 +185,7 @@ class Director:
         if options.out is not None:
             setup = Setup(
                 trace=self._trace.folder,
+                header=self._trace.load().header,
                 index=options.out / "index",
                 arm=arm,
                 prepared=prepared,

@@ -24,6 +24,7 @@ from gevent.event import Event
 from gevent.lock import BoundedSemaphore
 from geventhttpclient.response import HTTPParseError
 
+from loadtest.driver.alarm import Alarm
 from loadtest.driver.connection import BodyTooLargeError, ClosedByPeerError, exchange
 from loadtest.driver.plan import Mode
 from loadtest.driver.spool import Record
@@ -114,11 +115,12 @@ class Dispatcher:
         self._start_ns = start_ns
         reaper = gevent.spawn(self._reap)
         try:
-            self._sleep_until(start_ns)
-            for k in range(len(self._shard.indices)):
-                intended_ns = self._turn(k)
-                flight = self._flights[k] = _Flight(intended_ns)
-                flight.greenlet = gevent.spawn(self._fly, k, flight)
+            with Alarm() as alarm:
+                alarm.wait_until(start_ns)
+                for k in range(len(self._shard.indices)):
+                    intended_ns = self._turn(k, alarm)
+                    flight = self._flights[k] = _Flight(intended_ns)
+                    flight.greenlet = gevent.spawn(self._fly, k, flight)
             while self._flights:
                 self._landed.clear()
                 self._landed.wait()
@@ -140,18 +142,15 @@ class Dispatcher:
         drained, self._latenesses_us = self._latenesses_us, []
         return drained
 
-    def _turn(self, k: int) -> int:
+    def _turn(self, k: int, alarm: Alarm) -> int:
         """Wait until request k may go out, and return its intended instant."""
         if self._places is None:
             intended_ns = self._start_ns + self._shard.times_us[k] * _NS_PER_US
-            self._sleep_until(intended_ns)
+            if not alarm.wait_until(intended_ns):
+                gevent.sleep(0)  # late: let earlier requests get on, or catching up would starve them
             return intended_ns
         self._places.acquire()
         return self._start_ns if self._limits.mode is Mode.OFFLINE else time.monotonic_ns()
-
-    def _sleep_until(self, instant_ns: int) -> None:
-        while (wait_ns := instant_ns - time.monotonic_ns()) > 0:
-            gevent.sleep(wait_ns / _NS_PER_S)
 
     def _fly(self, k: int, flight: _Flight) -> None:
         self._land(k, self._attempt(k, flight))
@@ -234,7 +233,7 @@ class Dispatcher:
         while True:
             gevent.sleep(_REAP_INTERVAL_S)
             now_ns = time.monotonic_ns()
-            for flight in list(self._flights.values()):
+            for flight in self._flights.values():  # kill() below waits for the hub, so none leaves meanwhile
                 if flight.sent_ns is None or now_ns - flight.sent_ns < timeout_ns:
                     break
                 if flight.greenlet is not None:

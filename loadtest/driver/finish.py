@@ -107,6 +107,7 @@ def _gauges(outcome: Outcome, found: Collected, changed: tuple[str, ...] | None)
         ),
         "clock_drift_ratio": max(_all(workers, "clock_drift_ratio"), key=abs, default=None),
         "clock_error_s": max((worker.clock.get("error_ns", 0) for worker in workers), default=0) / 1e9,
+        "makespan_s": found.last_us / _US_PER_S,
         "changed_weights": None if changed is None else list(changed),
         "num_connections": sum(_all(workers, "num_connections")),
         "max_inflight": sum(_all(workers, "max_inflight")),

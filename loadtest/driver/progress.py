@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 class Progress:
     """Counts since the start. ``duration_s``: of the schedule; None where it has no instants of its own.
 
-    ``num_due``: arrivals whose intended instant has come. ``lateness_p99_s``: of the last half second,
+    ``num_due``: arrivals whose intended instant has come. ``lateness_p99_s``: of what was sent last,
     the worst worker's.
     """
 

@@ -74,7 +74,7 @@ class RunOptions:
     replicate: int = 0
     timeout_s: float = 60.0
     max_inflight: int = 256
-    ready_timeout_s: float = 30.0
+    ready_timeout_s: float = 60.0
     num_warm: int = 16
     index: Path | None = None
     keep_raw: bool = False
@@ -108,6 +108,7 @@ def run(options: RunOptions, show: Show | None = None) -> RunResult:
     watcher.prepared(prepared.match.deviations)
     setup = Setup(
         trace=options.trace,
+        header=source.load().header,
         index=index,
         arm=arm,
         prepared=prepared,

@@ -22,9 +22,21 @@ if TYPE_CHECKING:
 
     from loadtest.driver.prepare import Prepared
     from loadtest.trace.arm import Arm
+    from loadtest.trace.schedule import Header
 
 SETUP_FILE, RUN_FILE = "setup.json", "run.json"
 SCHEMA = "xlmr-run/1"
+_HEADER = (
+    "name",
+    "law",
+    "duration_s",
+    "seed",
+    "seeds",
+    "num_items",
+    "num_arrivals",
+    "items_sha256",
+    "gold_sha256",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +44,7 @@ class Setup:
     """What is known before the first request is sent."""
 
     trace: Path
+    header: Header
     index: Path | None
     arm: Arm
     prepared: Prepared
@@ -58,6 +71,7 @@ def write_setup(out: Path, setup: Setup) -> None:
         "timeout_s": plan.timeout_s,
         "trace": relative(setup.trace, out),
         "schedule_sha256": plan.schedule_sha256,
+        "schedule": {name: getattr(setup.header, name) for name in _HEADER},
         "index": relative(setup.index, out) if setup.index is not None and setup.prepared.indexed else None,
         "tasks": dict(plan.variants),
         "variants": [dict(card) for card in match.cards.values()],

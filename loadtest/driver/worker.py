@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import os
+import resource
 import socket
 import time
 from dataclasses import asdict, dataclass
@@ -62,6 +63,7 @@ class _Job:
     close: Callable[[], None]
     start: AsyncResult
     heartbeat: gauges.Heartbeat
+    lateness_p99_us: int | None = None
 
 
 class Worker:
@@ -134,6 +136,7 @@ class Worker:
         if self._trace.schedule_sha256 != plan.schedule_sha256:
             here = f"{self._trace.folder} on {socket.gethostname()}"
             raise UsageError(f"The trace {here} is another than the coordinator's; copy it there.")
+        _allow_sockets()
         target = parse_target(plan.target)
         shard = make_shard(self._trace.load(), plan, target, hello["shard"], hello["num_shards"])
         connections = Connections(target)
@@ -192,7 +195,7 @@ class Worker:
         while True:
             gevent.sleep(REPORT_INTERVAL_S)
             job.spool.flush()
-            self._send(messages.PROGRESS, {"run": job.run, **_progress(job.dispatcher)})
+            self._send(messages.PROGRESS, {"run": job.run, **_progress(job)})
 
     def _finish(self, job: _Job, first: gauges.Reading, problem: str) -> None:
         """Keep what was recorded and report; also while this greenlet is being killed."""
@@ -203,7 +206,7 @@ class Worker:
         job.connections.close()
         self._job = None
         report = {
-            **_progress(job.dispatcher),
+            **_progress(job),
             **asdict(gauges.between(first, last)),
             "run": job.run,
             "problem": problem,
@@ -233,10 +236,18 @@ def identity() -> dict[str, Any]:
     }
 
 
-def _progress(dispatcher: Dispatcher) -> dict[str, Any]:
-    latenesses_us = sorted(dispatcher.drain_latenesses_us())
-    p99_us = latenesses_us[int(0.99 * len(latenesses_us))] if latenesses_us else None
-    return {**asdict(dispatcher.statistics()), "lateness_p99_us": p99_us}
+def _progress(job: _Job) -> dict[str, Any]:
+    """Return the counters, and the p99 of lateness since the last time that anything was sent."""
+    latenesses_us = sorted(job.dispatcher.drain_latenesses_us())
+    if latenesses_us:
+        job.lateness_p99_us = latenesses_us[int(0.99 * len(latenesses_us))]
+    return {**asdict(job.dispatcher.statistics()), "lateness_p99_us": job.lateness_p99_us}
+
+
+def _allow_sockets() -> None:
+    """Raise this process's limit on open files as far as it may: an open loop bounds no connections."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def _write_all(fd: int, data: bytes) -> None:
