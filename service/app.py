@@ -52,7 +52,7 @@ _MAX_TOKENIZE_THREADS = 8
 # Large answers and /metrics; both are short, and hold the interpreter most of the time.
 _NUM_DECODE_THREADS = 2
 # A forward pass cannot be interrupted; one that takes longer is left behind.
-_JOIN_S = 5.0
+_JOIN_S = 2.0
 
 
 class Service:

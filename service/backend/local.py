@@ -37,6 +37,9 @@ if TYPE_CHECKING:
 # What a sequence of XTREME-R's tasks has on average, to the nearest power of two: the length
 # for which the budget is put at the knee.
 _TYPICAL_TOKENS = 64
+# XLM-R's longest sequence: a batch as long as that must run anyway, so that a smaller budget
+# would shorten no wait; it keeps a warm-up on a noisy machine from choosing one.
+_LEAST_BUDGET_TOKENS = 512
 
 
 class LocalBackend:
@@ -138,7 +141,8 @@ class LocalBackend:
             model = CostModel.fit(measurements)
             budget = self._limits.max_batch_tokens
             if calibrate_budget and measurements:
-                budget = min(budget, knee(model, typical_tokens=_TYPICAL_TOKENS))
+                found = knee(model, typical_tokens=_TYPICAL_TOKENS)
+                budget = min(budget, max(found, _LEAST_BUDGET_TOKENS))
             self._scheduler.calibrate(shape, model, max_batch_tokens=budget)
             structlog.get_logger().info(
                 "shape_calibrated",

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from service.backend.local import LocalBackend
-from service.batching.cost import Shape
+from service.batching.cost import Measurement, Shape
 from service.batching.decisions import Limits
 from service.domain import BatchReport, Lane, Pooling, RequestReport, VariantCard, Work
 from service.engine.contract import Failed, Run, Warm
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 PADDING_IDX = 1
+SHAPE = Shape(architecture="fake", dtype="float32", layer=4, device="fake")
 
 
 def card(name: str = "v", head: str = "classify", **changed: object) -> VariantCard:
@@ -125,12 +126,12 @@ class ManualEngine:
         self.alive = True
         self.asked: list[Asked] = []
         self.started: Future[Warm] = Future()
+        self.measured: dict[Shape, tuple[Measurement, ...]] = {}
 
     def start(self, *, max_batch_tokens: int) -> Future[Warm]:
         del max_batch_tokens  # nothing is warmed up
-        shape = Shape(architecture="fake", dtype="float32", layer=4, device="fake")
-        loaded = tuple(Loaded(card=one, shape=shape, padding_idx=PADDING_IDX) for one in self._cards)
-        self.started.set_result(Warm(loaded=loaded, measurements={}))
+        loaded = tuple(Loaded(card=one, shape=SHAPE, padding_idx=PADDING_IDX) for one in self._cards)
+        self.started.set_result(Warm(loaded=loaded, measurements=self.measured))
         return self.started
 
     def run(self, lane: Lane, sequences: Many[NDArray[np.int32]]) -> Future[Run | Failed]:
@@ -192,8 +193,8 @@ class World:
         )
         self._ids = count()
 
-    async def started(self) -> World:
-        await self.backend.start(calibrate_budget=False)
+    async def started(self, *, calibrate_budget: bool = False) -> World:
+        await self.backend.start(calibrate_budget=calibrate_budget)
         return self
 
     def work(

@@ -6,9 +6,10 @@ import asyncio
 
 import pytest
 
+from service.batching.cost import Load, Measurement
 from service.domain import BackendStatistics, BatchReport, Phase
 from service.errors import DeadlineError, EngineError, NotReadyError, QueueFullError
-from tests.service.backend_world import World, settle
+from tests.service.backend_world import SHAPE, World, settle
 
 pytestmark = pytest.mark.anyio
 
@@ -253,6 +254,31 @@ async def test_observer_and_statistics_hear_of_every_batch(world: World) -> None
         alive=True,
         phase=Phase.READY,
     )
+
+
+@pytest.mark.parametrize(
+    ("start_s", "token_s", "limit", "budget"),
+    [
+        # A budget T gives T / (start + T * token) tokens a second; the knee is the smallest power of
+        # two with 95 % of what 65,536 gives.
+        (0.019, 1e-5, 100_000, 32_768),
+        (0.001, 1e-5, 100_000, 2_048),
+        (0.001, 1e-5, 1_000, 1_000),  # never above what was asked for
+        (0.0, 1e-5, 100_000, 512),  # nor below the longest sequence
+    ],
+)
+async def test_the_budget_is_put_where_warm_up_found_the_knee(
+    start_s: float, token_s: float, limit: int, budget: int
+) -> None:
+    world = World(max_batch_tokens=limit)
+    loads = [Load.of([length] * count) for length, count in [(4, 1), (16, 8), (128, 1), (64, 32), (128, 64)]]
+    world.engine.measured[SHAPE] = tuple(
+        Measurement(load=load, seconds=start_s + token_s * load.num_tokens) for load in loads
+    )
+    await world.started(calibrate_budget=True)
+    world.submit(*([1] * 64 for _ in range(budget // 64 + 1)))
+    await settle()
+    assert sum(map(len, world.engine.asked[0].sequences)) == budget // 64 * 64
 
 
 async def test_before_the_weights_are_loaded_work_is_refused_but_the_process_lives() -> None:
