@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from loadtest.cli.ab import aa, ab, capacity
+from loadtest.cli.compare import compare
 from loadtest.cli.data import app as data_app
 from loadtest.cli.report import report
 from loadtest.cli.run import run
@@ -19,6 +20,7 @@ app.command()(study)
 app.command()(ab)
 app.command()(aa)
 app.command()(capacity)
+app.command()(compare)
 app.add_typer(data_app, name="data")
 
 

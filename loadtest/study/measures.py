@@ -22,8 +22,8 @@ class Measure(StrEnum):
     P95 = "p95 latency"
     P99 = "p99 latency"
     GOODPUT = "goodput"
-    OFFLINE_INPUTS = "offline inputs a second"
-    OFFLINE_TOKENS = "offline tokens a second"
+    OFFLINE_INPUTS = "offline inputs/s"
+    OFFLINE_TOKENS = "offline tokens/s"
     CAPACITY = "capacity"
 
     def of(self, group: Group) -> float | None:

@@ -34,8 +34,8 @@ def parse_cpus(text: str) -> frozenset[int]:
     cores: set[int] = set()
     try:
         for part in text.split(","):
-            first, _, last = part.partition("-")
-            cores.update(range(int(first), int(last or first) + 1))
+            first, dash, last = part.partition("-")
+            cores.update(range(int(first), int(last if dash else first) + 1))
     except ValueError as error:
         raise StudyError(f"{text!r} is no list of cores; write one such as 0-2,5") from error
     allowed = os.sched_getaffinity(0)

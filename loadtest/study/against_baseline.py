@@ -1,0 +1,136 @@
+"""A new measurement against an old one: run against run, or replicates against replicates.
+
+Rules: runs are compared only where they are alike - the same trace (items, schedule, seed) and the same
+machine and generator - unless the caller insists, and then every difference is told. Runs pair up by
+replicate. One pair gives ratios and no interval; its verdict is inconclusive, however large the ratio.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from pydantic import ValidationError
+
+from loadtest.analysis.equivalence import Comparison, Margins, Verdict, compare
+from loadtest.report.records import Summary
+from loadtest.study.measures import Measure
+from loadtest.study.study_file import MarginsTable, StudyError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from pathlib import Path
+
+    from numpy.random import Generator
+
+# What makes two traces one, and two machines one; versions of the service are what is compared.
+TRACE_KEYS = ("law", "duration_s", "seed", "num_arrivals", "items_sha256", "gold_sha256", "options")
+MACHINE_KEYS = ("machine", "cpu_model", "num_cores", "affinity", "kernel", "python", "packages")
+MEASURES = (Measure.P50, Measure.P95, Measure.P99, Measure.GOODPUT, Measure.OFFLINE_INPUTS)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """One measure, new over old. ``ratio``: None where neither pair allows one."""
+
+    measure: Measure
+    ratio: float | None
+    found: Comparison | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Against:
+    """A comparison with a baseline. ``unlike``: how the measurements differ beside what is measured."""
+
+    changes: tuple[Change, ...]
+    num_pairs: int
+    unlike: tuple[str, ...]
+
+    @property
+    def regressed(self) -> tuple[Change, ...]:
+        """The measures that were found slower."""
+        return tuple(c for c in self.changes if c.found is not None and c.found.verdict is Verdict.SLOWER)
+
+    @property
+    def open(self) -> bool:
+        """Whether some measure is neither different nor equivalent."""
+        words = [c.found.verdict for c in self.changes if c.found is not None]
+        return not words or Verdict.INCONCLUSIVE in words
+
+    def beyond(self, ratio: float) -> tuple[Change, ...]:
+        """Return the measures whose ratio alone is worse than a factor, verdict or not."""
+        return tuple(c for c in self.changes if c.ratio is not None and _slowdown(c) > ratio)
+
+
+def read_runs(folder: Path) -> tuple[Summary, ...]:
+    """Return the summary of a run, or of every run in a folder of replicates, in order of name.
+
+    Raises:
+        StudyError: there is none, or one is damaged.
+    """
+    files = [folder / "summary.json"] if (folder / "samples.parquet").is_file() else []
+    files = files or sorted(folder.glob("*/summary.json"))
+    if not files:
+        raise StudyError(f"{folder} holds no run: no samples.parquet and no RUN/summary.json in it")
+    return tuple(_read(file) for file in files)
+
+
+def against(
+    baseline: Sequence[Summary], new: Sequence[Summary], margins: MarginsTable, rng: Generator
+) -> Against:
+    """Compare runs that pair up in order.
+
+    Raises:
+        StudyError: they do not pair up.
+    """
+    if len(baseline) != len(new):
+        raise StudyError(
+            f"{len(baseline)} runs cannot be paired with {len(new)}; give as many replicates of one trace"
+        )
+    pairs = list(zip(baseline, new, strict=True))
+    unlike = dict.fromkeys(text for old, fresh in pairs for text in _differences(old, fresh))
+    usable = [(old, fresh) for old, fresh in pairs if old.valid and fresh.valid]
+    return Against(
+        changes=tuple(_change(measure, usable, margins, rng) for measure in MEASURES),
+        num_pairs=len(usable),
+        unlike=tuple(unlike),
+    )
+
+
+def _change(
+    measure: Measure, pairs: Iterable[tuple[Summary, Summary]], margins: MarginsTable, rng: Generator
+) -> Change:
+    values = [(measure.of(old.overall), measure.of(new.overall)) for old, new in pairs]
+    ratios = [math.log(new / old) for old, new in values if old and new]
+    if not ratios:
+        return Change(measure=measure, ratio=None, found=None)
+    declared: Margins = measure.margins(margins)
+    found = compare([np.array(ratios)], margins=declared, direction=measure.direction, rng=rng)
+    return Change(measure=measure, ratio=math.exp(sum(ratios) / len(ratios)), found=found)
+
+
+def _slowdown(change: Change) -> float:
+    assert change.ratio is not None, "Only measures with a ratio are asked. This is a bug."
+    return change.ratio if change.measure.direction.value.endswith("slower") else 1 / change.ratio
+
+
+def _differences(old: Summary, new: Summary) -> Iterable[str]:
+    yield from _unequal("trace", old.trace, new.trace, TRACE_KEYS)
+    yield from _unequal("environment", old.environment, new.environment, MACHINE_KEYS)
+
+
+def _unequal(what: str, old: dict[str, Any], new: dict[str, Any], keys: Iterable[str]) -> Iterable[str]:
+    for key in keys:
+        if old.get(key) != new.get(key):
+            yield f"{what}.{key}: {old.get(key)!r} against {new.get(key)!r}"
+
+
+def _read(file: Path) -> Summary:
+    try:
+        return Summary.model_validate_json(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise StudyError(f"{file} cannot be read ({error.strerror}); run 'xlmr-load report' on it") from error
+    except ValidationError as error:
+        raise StudyError(f"{file} is of another version; run 'xlmr-load report' on its folder") from error

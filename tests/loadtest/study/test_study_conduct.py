@@ -1,0 +1,161 @@
+"""All runs of a study, made once each, in the plan's order, resumable; and its capacity search."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import pytest
+
+from loadtest.analysis.capacity import Method
+from loadtest.driver.errors import TargetError
+from loadtest.study.capacity_search import capacities, ratio, target_of
+from loadtest.study.conduct import Conductor
+from loadtest.study.folder import StudyFolder, open_folder
+from loadtest.study.segments import Segments, build_base
+from loadtest.study.study_file import StudyError
+from loadtest.trace.schedule import read_schedule
+from tests.loadtest.study.made_up import group, summary
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from loadtest.driver.run import Show
+    from loadtest.report.records import Summary
+    from loadtest.study.replay import Wanted
+    from loadtest.study.study_file import Study
+
+DESIGN = """
+[design]
+pairs = 2
+restarts = 1
+load_ratios = [0.3, 0.6]
+offline_pairs = 2
+replicate_s = 1.0
+[capacity]
+method = "offline"
+[controls]
+aa_pairs = 2
+"""
+
+
+@dataclass
+class Queue:
+    """A replay that runs nothing: M/M/1 by its closed form, at the rate of the schedule that it is given."""
+
+    folder: StudyFolder
+    mu_per_s: dict[str, float]
+    limit_s: float = 0.05
+    made: list[str] = field(default_factory=list)
+    fails: str | None = None
+
+    def __call__(self, wanted: Wanted, target: str, show: Show | None) -> Summary:  # noqa: ARG002 - of the Protocol
+        if wanted.name == self.fails:
+            raise TargetError("the target refused the connection")
+        self.made.append(wanted.name)
+        header, _ = read_schedule(self.folder.trace(wanted.trace) / "schedule.jsonl")
+        law, _, rate = header.law.partition(":")
+        free = self.mu_per_s[wanted.arm] - (float(rate) if law == "poisson" else 0.0)
+        in_time = 0.0 if free <= 0 else 1 - math.exp(-free * self.limit_s)
+        found = summary(group(1 / max(free, 1e-3), inputs_per_s=self.mu_per_s[wanted.arm], in_time=in_time))
+        out = self.folder.run(wanted.name)
+        out.mkdir(parents=True)
+        (out / "summary.json").write_text(found.model_dump_json())
+        return found
+
+
+class Blind:
+    """Watches nothing."""
+
+    def begin(self, name: str, number: int, total: int | None) -> None:
+        """Show nothing."""
+
+
+def conductor(study: Study, out: Path, mu_per_s: dict[str, float]) -> tuple[Conductor, Queue]:
+    folder = open_folder(out, study)
+    base = build_base(study, folder, lambda *_: None)
+    queue = Queue(folder=folder, mu_per_s=mu_per_s)
+    made = Conductor(
+        study=study,
+        folder=folder,
+        replay=queue,
+        segments=Segments(study=study, folder=folder, base=base),
+        target=target_of("p95<50ms"),
+        watch=Blind(),
+    )
+    return made, queue
+
+
+EQUAL = {"old": 100.0, "new": 100.0}
+
+
+def test_every_run_of_the_plan_is_made_once_and_pairs_share_a_schedule(
+    study_of: Callable[[str], Study], tmp_path: Path
+) -> None:
+    conducting, queue = conductor(study_of(DESIGN), tmp_path / "out", EQUAL)
+    made = conducting.conduct()
+    assert queue.made[:3] == ["unloaded-old", "unloaded-new", "all-at-once"]
+    assert len(queue.made) == len(set(queue.made)) == 3 + 4 + 2 * 2 * 2 + 4
+    assert made.capacity_per_s == 100.0
+    rates = {run.block.load_ratio: run.rate_per_s for run in made.blocks}
+    assert rates == {0.3: 30.0, 0.6: 60.0, None: None}
+    arms: dict[int, set[str]] = {}
+    for run in made.blocks:
+        arms.setdefault(run.block.segment, set()).add(run.block.side.value)
+    assert all(sides == {"reference", "arm"} for sides in arms.values())
+    hashes = {
+        (tmp_path / "out" / "traces" / f"segment-{n:03d}" / "schedule.jsonl").read_bytes() for n in arms
+    }
+    assert len(hashes) == len(arms), "two pairs share a schedule"
+
+
+def test_an_interrupted_study_goes_on_where_it_was(study_of: Callable[[str], Study], tmp_path: Path) -> None:
+    study = study_of(DESIGN)
+    conducting, queue = conductor(study, tmp_path / "out", EQUAL)
+    queue.fails = "003-aa-old"
+    with pytest.raises(StudyError, match="003-aa-old: the target refused the connection"):
+        conducting.conduct()
+    first = list(queue.made)
+    again, queue = conductor(study, tmp_path / "out", EQUAL)
+    made = again.conduct()
+    assert not set(first) & set(queue.made)
+    whole, straight = conductor(study, tmp_path / "whole", EQUAL)
+    assert made == whole.conduct()
+    assert first + queue.made == straight.made
+
+
+def test_capacity_is_that_of_the_closed_form(study_of: Callable[[str], Study], tmp_path: Path) -> None:
+    study = study_of(
+        DESIGN.replace('method = "offline"', 'objective = "p95<50ms"\nreplicates = 2\nreplicate_s = 1.0')
+    )
+    conducting, queue = conductor(study, tmp_path / "out", {"old": 100.0, "new": 97.0})
+    made = conducting.conduct()
+    # M/M/1: P(sojourn <= L) = 1 - exp(-(mu - lambda) L), which is 0.95 at lambda = mu - ln(20) / L.
+    exact = 100.0 - math.log(20) / 0.05
+    assert made.capacity_per_s == pytest.approx(exact, rel=0.01)
+    assert made.swept is not None
+    target = target_of("p95<50ms")
+    found = {c.arm: c for c in capacities(made.swept, target)}
+    assert found["old"].method == Method.LOGISTIC.value
+    assert found["new"].rate_per_s == pytest.approx(exact - 3, rel=0.01)
+    compared = ratio(made.swept, target, study.declared, "new")
+    assert compared is not None
+    assert compared.log_ratio == pytest.approx(math.log((exact - 3) / exact), abs=0.01)
+    assert compared.word.value == "slower"
+    assert all(name.startswith("probe-") for name in queue.made[3:-16])
+
+
+@pytest.mark.parametrize("text", ["goodput>=35/s", "latency{task=xnli} p95<200ms", "p95<200ms, p99<1s"])
+def test_a_capacity_needs_one_latency_percentile(text: str) -> None:
+    with pytest.raises(StudyError, match="write one latency percentile"):
+        target_of(text)
+
+
+def test_a_damaged_file_of_the_folder_is_named(study_of: Callable[[str], Study], tmp_path: Path) -> None:
+    study = study_of("")
+    open_folder(tmp_path / "out", study)
+    (tmp_path / "out" / "declared.json").write_text("{")
+    with pytest.raises(StudyError, match=r"declared\.json cannot be read"):
+        open_folder(tmp_path / "out", study)

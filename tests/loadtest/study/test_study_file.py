@@ -1,0 +1,75 @@
+"""What a study file may say, and what it is told when it may not."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from loadtest.study.folder import open_folder
+from loadtest.study.study_file import StudyError, load_study
+from tests.loadtest.study.made_up import STUDY
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from loadtest.study.study_file import Study
+
+
+def test_defaults_are_those_of_a_sound_design(study_of: Callable[[str], Study]) -> None:
+    declared = study_of("").declared
+    assert declared.compared == ("new",)
+    assert declared.design.load_ratios == [0.3, 0.6, 0.8]
+    assert (declared.design.pairs, declared.design.restarts) == (20, 10)
+    assert (declared.design.margins.p50, declared.design.margins.p95) == (0.05, 0.10)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "name: Field required"),
+        ("name = [", "not TOML"),
+        (STUDY.replace('reference = "old"', 'reference = "gone"'), "`reference` names the arm 'gone'"),
+        (STUDY.replace('target = "http://127.0.0.1:9"', ""), "give either `command`"),
+        (STUDY + "[design]\nlaw = 'poisson:40'\n", "`law` must hold {rate}"),
+        (STUDY + "[design]\nload_ratios = [0.3]\n", "`primary_load_ratio` must be one of"),
+        (STUDY + "[design]\npairs = 1\n", "design.pairs"),
+        (STUDY + "[design]\npairs = 4\nrestarts = 5\n", "`restarts` may not exceed"),
+        (STUDY + "[design]\npear = 4\n", "design.pear: Extra inputs are not permitted"),
+        (
+            STUDY + "[controls]\npositive = 'new'\n",
+            "`positive` (an arm's name) and `planted_ratio` go together",
+        ),
+        (STUDY + "[controls]\npositive = 'new'\nplanted_ratio = 1.2\n", "no arm is left to compare"),
+        (STUDY + "[design.margins]\np50 = 0.0\n", "design.margins.p50"),
+        (STUDY.replace("seed = 11", "seed = '11'"), "seed: Input should be a valid integer"),
+    ],
+)
+def test_a_bad_file_is_told_its_first_fault(tmp_path: Path, text: str, said: str) -> None:
+    path = tmp_path / "study.toml"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(StudyError) as caught:
+        load_study(path)
+    assert said in str(caught.value)
+    assert str(path) in str(caught.value)
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(StudyError, match=r"gone\.toml: cannot be read"):
+        load_study(tmp_path / "gone.toml")
+
+
+def test_what_was_declared_may_not_change_under_way(study_of: Callable[[str], Study], tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    open_folder(out, study_of(""))
+    open_folder(out, study_of(""))
+    with pytest.raises(StudyError, match="begun with another version"):
+        open_folder(out, study_of("[design]\npairs = 30\n"))
+
+
+def test_a_folder_with_other_files_is_not_touched(study_of: Callable[[str], Study], tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "letter.txt").write_text("mine")
+    with pytest.raises(StudyError, match="holds other files"):
+        open_folder(tmp_path / "out", study_of(""))

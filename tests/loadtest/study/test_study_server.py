@@ -1,0 +1,95 @@
+"""A child process that serves: started from a template, found at its port, ended."""
+
+from __future__ import annotations
+
+import os
+import socket
+from typing import TYPE_CHECKING
+
+import httpx2
+import pytest
+
+from loadtest.study.server import free_port, parse_cpus, pinned, running
+from loadtest.study.study_file import StudyError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+LISTEN = (
+    "import sys; "
+    "print('hello', sys.argv[2], flush=True); "
+    "from http.server import *; "
+    "HTTPServer(('127.0.0.1', int(sys.argv[1])), SimpleHTTPRequestHandler).serve_forever()"
+)
+
+
+def _reached(url: str) -> int:
+    transport = httpx2.HTTPTransport(retries=20)
+    with httpx2.Client(transport=transport, timeout=10) as client:
+        return client.get(url).status_code
+
+
+def test_a_server_is_started_at_a_free_port_and_ended(tmp_path: Path) -> None:
+    log = tmp_path / "logs" / "one.log"
+    command = ["{python}", "-c", LISTEN, "{port}", "{here}"]
+    with running(command, here=tmp_path, out=tmp_path, cpus=None, log=log) as server:
+        assert _reached(server.url) == 200
+        assert server.alive()
+        process = server.process
+    assert process is not None
+    assert process.poll() is not None
+    assert log.read_text().startswith(f"hello {tmp_path}")
+
+
+def test_a_server_that_ended_by_itself_leaves_its_last_words(tmp_path: Path) -> None:
+    command = ["{python}", "-c", "raise SystemExit('no weights at /gone')"]
+    with running(command, here=tmp_path, out=tmp_path, cpus=None, log=tmp_path / "l.log") as server:
+        assert server.process is not None
+        server.process.wait(20)
+        assert not server.alive()
+        assert server.last_words() == "no weights at /gone"
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [(["/no/such/program"], "cannot be started"), (["{python}", "{pot}"], "placeholder other than")],
+)
+def test_a_command_that_cannot_run_is_told(tmp_path: Path, command: list[str], said: str) -> None:
+    with (
+        pytest.raises(StudyError, match=said),
+        running(command, here=tmp_path, out=tmp_path, cpus=None, log=tmp_path / "l.log"),
+    ):
+        pass
+
+
+def test_children_inherit_cores_and_the_caller_keeps_its_own(tmp_path: Path) -> None:
+    allowed = os.sched_getaffinity(0)
+    first = min(allowed)
+    command = ["{python}", "-c", "import os; print(sorted(os.sched_getaffinity(0)))"]
+    log = tmp_path / "l.log"
+    with running(command, here=tmp_path, out=tmp_path, cpus=frozenset({first}), log=log) as server:
+        assert server.process is not None
+        server.process.wait(20)
+    assert log.read_text().strip() == f"[{first}]"
+    with pinned(frozenset({first})):
+        assert os.sched_getaffinity(0) == {first}
+    assert os.sched_getaffinity(0) == allowed
+
+
+@pytest.mark.parametrize("text", ["", "a", "0-", "99999", "3-1"])
+def test_cores_that_are_not_there_are_refused(text: str) -> None:
+    with pytest.raises(StudyError):
+        parse_cpus(text)
+
+
+def test_cores_are_read_as_a_list_of_ranges() -> None:
+    allowed = sorted(os.sched_getaffinity(0))
+    text = ",".join(str(core) for core in allowed)
+    assert parse_cpus(text) == frozenset(allowed)
+    if len(allowed) > 1 and allowed[1] == allowed[0] + 1:
+        assert parse_cpus(f"{allowed[0]}-{allowed[1]}") == frozenset(allowed[:2])
+
+
+def test_a_port_is_free() -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", free_port()))
