@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from service.settings import Settings
 
 DESCRIPTION = "Fine-tuned XLM-R variants behind padding-free dynamic batching."
+_QUIET_PATHS = ("/health/", "/metrics")
 # Where the budget of a batch is left to the cost model, it is still bounded by memory.
 _MAX_BATCH_TOKENS = 16384
 # Tokenizing scales to a handful of threads; more of them only compete with torch on a CPU.
@@ -199,7 +200,7 @@ def create_app(settings: Settings, service: Service | None = None) -> FastAPI:
         version=version("xlmr-serve"),
         description=DESCRIPTION,
         lifespan=lifespan,
-        middleware=[Middleware(RequestContext, clock=time.monotonic)],
+        middleware=[Middleware(RequestContext, clock=time.monotonic, quiet=_QUIET_PATHS)],
         # A redirect would answer a path that the document does not name.
         redirect_slashes=False,
         redoc_url=None,

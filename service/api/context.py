@@ -29,9 +29,11 @@ _GONE = 499
 class RequestContext:
     """ASGI middleware around the whole app."""
 
-    def __init__(self, app: ASGIApp, *, clock: Callable[[], float]) -> None:
+    def __init__(self, app: ASGIApp, *, clock: Callable[[], float], quiet: tuple[str, ...] = ()) -> None:
+        """Surround an app. ``quiet``: beginnings of paths that machines ask every few seconds."""
         self._app = app
         self._clock = clock
+        self._quiet = quiet
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -63,7 +65,13 @@ class RequestContext:
     def _log(self, scope: Scope, status: int | None, duration_s: float) -> None:
         shown = _GONE if status is None else status
         log = structlog.get_logger()
-        (log.warning if shown >= _SERVER_ERROR else log.info)(
+        if scope["path"].startswith(self._quiet):
+            tell = log.debug
+        elif shown >= _SERVER_ERROR:
+            tell = log.warning
+        else:
+            tell = log.info
+        tell(
             "request",
             method=scope["method"],
             path=scope["path"][:_MAX_PATH],

@@ -20,7 +20,7 @@ import structlog
 from service.batching.cost import Load, Measurement, Shape
 from service.batching.packing import pack, unpack
 from service.engine.contract import Failed, Run, Warm
-from service.engine.warm_up import FIRST, MAX_RUNG_S, lane_of, rungs
+from service.engine.warm_up import FIRST, MAX_RUNG_S, default_lane, rungs
 from service.errors import EngineError, NotReadyError, StartupError
 
 if TYPE_CHECKING:
@@ -133,7 +133,7 @@ class EngineThread:
                 raise NotReadyError("The service was stopped while it was loading.")
             card = loaded.card
             self._loaded[card.name] = loaded
-            lane = lane_of(loaded)
+            lane = default_lane(card)
             self._measure(lane, FIRST)
             shape = loaded.shape if lane.layer is None else replace(loaded.shape, layer=lane.layer)
             if shape not in measurements:

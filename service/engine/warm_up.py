@@ -10,12 +10,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from service.domain import Lane
+from service.errors import ShapeError, StartupError
+from service.tasks.parameters import Overrides, lane_of, resolve
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from service.engine.device import Loaded
+    from service.domain import Lane, VariantCard
 
 # So a shape is warm within a few seconds even on two CPU cores.
 MAX_RUNG_S: Final = 0.5
@@ -35,11 +36,18 @@ LADDER: Final = (
 )
 
 
-def lane_of(loaded: Loaded) -> Lane:
-    """Return the lane of requests that leave every parameter to the variant's defaults."""
-    card = loaded.card
-    pooling = card.default_pooling if card.head == "embed" else None
-    return Lane(variant=card.name, layer=card.default_layer, pooling=pooling)
+def default_lane(card: VariantCard) -> Lane:
+    """Return the lane of requests that leave every parameter to the variant's defaults.
+
+    Raises:
+        StartupError: the catalogue's defaults are out of the variant's own range.
+    """
+    try:
+        return lane_of(card, resolve(card, Overrides()))
+    except ShapeError as error:
+        raise StartupError(
+            f"variant {card.name!r}: the catalogue's defaults cannot be served. {error}"
+        ) from error
 
 
 def rungs(*, max_positions: int, max_batch_tokens: int) -> Iterator[tuple[int, ...]]:

@@ -9,7 +9,6 @@ import tokenizers
 
 from models.tokenizer import Tokenizer
 from tests.service.fake_tokenizer import FakeTokenizer
-from tests.service.serving import served, write_catalogue
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -57,11 +56,15 @@ def library(_library: tokenizers.Tokenizer) -> tokenizers.Tokenizer:
 @pytest.fixture(scope="session")
 def mini_catalogue(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A catalogue of mini checkpoints, one a head kind and named after it; see serving.py."""
+    from tests.service.serving import write_catalogue  # noqa: PLC0415 - brings torch, which few tests need
+
     return write_catalogue(tmp_path_factory.mktemp("catalogue"))
 
 
 @pytest.fixture(scope="session")
 def server(mini_catalogue: Path) -> Iterator[Served]:
     """The service on the mini catalogue, at a real socket."""
+    from tests.service.serving import served  # noqa: PLC0415 - brings torch, which few tests need
+
     with served(mini_catalogue) as running:
         yield running

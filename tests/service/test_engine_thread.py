@@ -177,6 +177,13 @@ def test_every_variant_is_warm_and_every_shape_is_measured() -> None:
     engine.stop()
 
 
+def test_defaults_that_no_request_could_be_answered_with_refuse_to_start() -> None:
+    engine = EngineThread(lambda: FakeDevice(variants=[card("v", default_layer=0)]), clock=time.monotonic)
+    with pytest.raises(StartupError, match="`layer` is 0"):
+        engine.start(max_batch_tokens=64).result(TIMEOUT_S)
+    engine.stop()
+
+
 @pytest.mark.parametrize(
     ("max_positions", "max_batch_tokens", "longest", "largest"),
     [(512, 16384, 512, 16384), (100, 600, 16, 128)],
