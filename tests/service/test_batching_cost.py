@@ -134,6 +134,7 @@ def test_a_model_that_was_never_fitted_learns_from_the_first_batch_on() -> None:
     model = model.refine(measured([32] * 8))
     assert model.errors == ()  # nothing was predicted before the first measurement
     assert model.predict(Load.of([32] * 8)) == pytest.approx(seconds_of(Load.of([32] * 8)), rel=1e-6)
+    assert model.num_measurements == 1
 
 
 def test_errors_are_those_of_predictions_made_before_the_batch_ran() -> None:
