@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 ROW_HEIGHT = 26
 MAX_NAME_ROOM = 330
 NARROW_FONT = 0.84  # Vega cuts labels by a font that is this much narrower than the widest likely one
+BREATHING = 1.08  # room, on the log scale, between the outermost mark and the axis' end
 LEAST_REACH = 1.04  # an axis never shows less than 4 % either way: less would magnify noise
 WORD_PAINT = {
     VerdictWord.FASTER: Paint.GOOD,
@@ -81,7 +82,7 @@ def _legend(shown: Sequence[Comparison], study: StudyRecord) -> tuple[LegendEntr
     entries = [LegendEntry(paint=WORD_PAINT[word], text=word.value, swatch="dot") for word in words]
     if any(comparison.margin for comparison in shown):
         entries.append(LegendEntry(paint=Paint.BAND, text="margin declared in advance", swatch="box"))
-    if study.aa:
+    if any(comparison.pair_log_ratios for comparison in study.aa):
         entries.append(LegendEntry(paint=Paint.MUTED, text="A/A pair", swatch="tick"))
     return tuple(entries)
 
@@ -131,7 +132,8 @@ def _reach(rows: Sequence[dict[str, Any]]) -> float:
     """Return the ratio that the axis must reach either way."""
     keys = ("ratio", "thin_low", "thin_high", "thick_low", "thick_high", "margin_low", "margin_high")
     values = [row[key] for row in rows for key in keys if row.get(key) is not None]
-    return max([LEAST_REACH, *(math.exp(abs(math.log(value))) for value in values)]) * 1.01
+    farthest = max([math.log(LEAST_REACH), *(abs(math.log(value)) for value in values)])
+    return math.exp(farthest * BREATHING)
 
 
 def _chart(shown: Sequence[Comparison], aa: Sequence[Comparison], canvas: Canvas) -> Any:

@@ -55,6 +55,8 @@ def split_figure(bands_by_arm: Mapping[str, Sequence[Band]]) -> Figure:
 
 def band_name(band: Band) -> str:
     """Name a band by its percentiles."""
+    if band.low == 0 and band.high == 1:
+        return "all requests"
     high = "max" if band.high == 1 else f"p{band.high * 100:g}"
     return f"p{band.low * 100:g} to {high}" if band.low else f"up to {high}"
 

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 MILLI = 1e3
+FEW_SLICES = 12
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,6 +122,12 @@ def _time_axis(arms: Sequence[ArmSlices], canvas: Canvas, title: str | None) -> 
     )
 
 
+def _points(arms: Sequence[ArmSlices]) -> alt.OverlayMarkDef | bool:
+    """Mark the slices themselves where there are so few that a line would hide, or be, nothing."""
+    few = max((len(arm.slices) for arm in arms), default=0) <= FEW_SLICES
+    return alt.OverlayMarkDef(filled=True, size=36) if few else False
+
+
 def _colors(arms: Sequence[ArmSlices]) -> alt.Color:
     places = list(range(len(arms)))
     return alt.Color(
@@ -135,7 +142,7 @@ def _latency(arms: Sequence[ArmSlices], canvas: Canvas, room: int) -> Any:
     known = [row["ms"] for row in rows if row["ms"]]
     domain = [min(known, default=1.0) * 0.8, max(known, default=10.0) * 1.6]
     base = alt.Chart(alt.InlineData(values=rows)).encode(x=_time_axis(arms, canvas, None))
-    lines = base.mark_line(strokeWidth=1.8, strokeJoin="round").encode(
+    lines = base.mark_line(strokeWidth=1.8, strokeJoin="round", point=_points(arms)).encode(
         y=alt.Y(
             "ms:Q",
             title="latency, ms (log)",
@@ -168,7 +175,7 @@ def _in_flight(arms: Sequence[ArmSlices], canvas: Canvas, room: int) -> Any:
     ]
     return (
         alt.Chart(alt.InlineData(values=rows))
-        .mark_line(strokeWidth=1.8, interpolate="step")
+        .mark_line(strokeWidth=1.8, interpolate="step", point=_points(arms))
         .encode(
             x=_time_axis(arms, canvas, "seconds since the start"),
             y=alt.Y(

@@ -93,9 +93,14 @@ def examine(
         frame=frame,
         grouping=grouping,
         window=window,
-        objectives=tuple(ObjectiveVerdict(**asdict(one)) for one in attain(declared, evidence)),
+        objectives=_verdicts(declared, evidence) if len(scored) == 1 else (),
         problems=tuple(problem for found in scored.values() for problem in found.problems),
     )
+
+
+def _verdicts(declared: Sequence[Objective], evidence: Evidence) -> tuple[ObjectiveVerdict, ...]:
+    """Hold one arm's samples against objectives; over several arms pooled a verdict would be nobody's."""
+    return tuple(ObjectiveVerdict(**asdict(one)) for one in attain(declared, evidence))
 
 
 def window_of(frame: pl.DataFrame, runs: Sequence[RunFiles]) -> Window:

@@ -9,9 +9,12 @@ from loadtest.report.chart_style import Paint, arm_letter, series_paint
 from loadtest.report.heat_map import task_order, task_title
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from loadtest.report.records import Group, Summary
 
 ALL_TASKS = "all tasks"
+PERCENTILES = ("p50", "p95")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,13 +28,12 @@ class ArmTag:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TableRow:
-    """One arm in one task (or in all); bars are shares of the slowest row's figure."""
+    """One arm in one task (or in all); ``shares`` are those of the slowest row's percentiles."""
 
     task: str
     arm: ArmTag
     group: Group
-    p50_ratio: float
-    p95_ratio: float
+    shares: Mapping[str, float]
 
 
 def arm_tags(summary: Summary) -> tuple[ArmTag, ...]:
@@ -51,21 +53,26 @@ def headline(summary: Summary) -> tuple[tuple[str, tuple[TableRow, ...]], ...]:
     }
     if len(groups) != 1:
         groups[ALL_TASKS] = [(tag, arm.overall) for tag, arm in arms]
-    slowest50 = max((g.latency_s.p50 or 0 for rows in groups.values() for _, g in rows), default=0) or 1
-    slowest95 = max((g.latency_s.p95 or 0 for rows in groups.values() for _, g in rows), default=0) or 1
-    return tuple(
-        (
-            task,
-            tuple(
-                TableRow(
-                    task=task,
-                    arm=tag,
-                    group=group,
-                    p50_ratio=(group.latency_s.p50 or 0) / slowest50,
-                    p95_ratio=(group.latency_s.p95 or 0) / slowest95,
-                )
-                for tag, group in rows
-            ),
+    slowest = {
+        name: max(
+            (getattr(group.latency_s, name) or 0 for rows in groups.values() for _, group in rows), default=0
         )
-        for task, rows in groups.items()
+        for name in PERCENTILES
+    }
+    return tuple(
+        (task, tuple(_row(task, tag, group, slowest) for tag, group in rows)) for task, rows in groups.items()
     )
+
+
+def percentiles_of(summary: Summary) -> tuple[str, ...]:
+    """Return the percentiles that any row of the table has enough requests for."""
+    rows = [row.group.latency_s for _, rows in headline(summary) for row in rows]
+    return tuple(name for name in PERCENTILES if any(getattr(row, name) is not None for row in rows))
+
+
+def _row(task: str, tag: ArmTag, group: Group, slowest: Mapping[str, float]) -> TableRow:
+    shares = {
+        name: (getattr(group.latency_s, name) or 0) / slowest[name] if slowest[name] else 0.0
+        for name in PERCENTILES
+    }
+    return TableRow(task=task, arm=tag, group=group, shares=shares)

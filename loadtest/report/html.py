@@ -6,6 +6,7 @@ escaped, only drawings made here are not.
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -58,7 +59,7 @@ def write_report(
         summary,
         examined.frame,
         title=found.record.name if found else _run_title(summary),
-        redo=f"xlmr-load report {folder.name}",
+        redo=f"xlmr-load report {shlex.quote(folder.resolve().name)}",
         study=found.record if found else None,
         pooling=found.pooling if found else None,
         told=told,

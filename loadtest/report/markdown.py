@@ -6,7 +6,7 @@ import html
 from typing import TYPE_CHECKING
 
 from loadtest.report import formats
-from loadtest.report.headline import ALL_TASKS, headline
+from loadtest.report.headline import ALL_TASKS, PERCENTILES, headline
 from loadtest.report.verdict import Tone, key_figures, strip_of
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def _objectives(summary: Summary) -> str:
 
 def _headline(summary: Summary) -> str:
     several = len(summary.by_arm) > 1
-    rows = []
+    rows, shown = [], ("mean", *PERCENTILES)
     for task, arms in headline(summary):
         for row in arms:
             group = row.group
@@ -60,14 +60,13 @@ def _headline(summary: Summary) -> str:
                 _escape(task),
                 *((_escape(row.arm.name),) if several else ()),
                 formats.count(group.n),
-                formats.percentile(group.latency_s, "p50"),
-                formats.percentile(group.latency_s, "p95"),
+                *(formats.percentile(group.latency_s, name) for name in shown),
                 formats.rate(group.throughput_per_s),
                 formats.count(group.errors.num + group.num_censored),
                 formats.score(group.quality.score if group.quality else None),
             )
             rows.append(tuple(f"**{cell}**" for cell in cells) if task == ALL_TASKS else cells)
-    head = ("task", *(("arm",) if several else ()), "n", "p50", "p95", "rate", "failed", "score")
+    head = ("task", *(("arm",) if several else ()), "n", *shown, "rate", "failed", "score")
     return "### Tasks\n\n" + _table(head, rows, numbers=slice(2 if several else 1, None))
 
 

@@ -22,6 +22,10 @@ SAMPLE_TEXT = (
     "The requests are the bundled sample, text written for this project in the benchmark's formats; scores "
     "on it cannot be compared with published ones."
 )
+UNCOMMITTED = (
+    "The load tester ran from a checkout with uncommitted changes: the commit under provenance does not say "
+    "what ran."
+)
 NO_OPEN_LOOP = {
     "offline": (
         "Offline: every item was due at once, so latency is a place in the queue and no verdict on speed; "
@@ -46,6 +50,8 @@ def _notes(run: RunFiles) -> Iterator[str]:
         yield SAMPLE_TEXT
     if run.mode in NO_OPEN_LOOP:
         yield NO_OPEN_LOOP[run.mode]
+    if run.info.environment.get("dirty"):
+        yield UNCOMMITTED
     yield from run.problems
 
 

@@ -19,7 +19,7 @@ from loadtest.report.chart_sweep import sweep_figure
 from loadtest.report.chart_time import ArmSlices, time_figure
 from loadtest.report.chart_tokens import tokens_figure
 from loadtest.report.curves import latency_curve
-from loadtest.report.headline import arm_tags, headline
+from loadtest.report.headline import arm_tags, headline, percentiles_of
 from loadtest.report.heat_map import heat_maps, ratio_map
 from loadtest.report.records import Check
 from loadtest.report.slices import time_slices
@@ -55,6 +55,7 @@ class Page:
     comparisons: tuple[tuple[str, tuple[Comparison, ...], bool], ...]
     arms: tuple[ArmTag, ...]
     tasks: tuple[tuple[str, tuple[TableRow, ...]], ...]
+    percentiles: tuple[str, ...]
     figures: Mapping[str, Figure]
     maps: tuple[tuple[ArmTag | None, tuple[HeatMap, ...]], ...]
     provenance: tuple[tuple[str, str], ...]
@@ -89,6 +90,7 @@ def build_page(  # noqa: PLR0913 - options by name
         comparisons=() if study is None else _comparisons(study),
         arms=tags,
         tasks=headline(summary),
+        percentiles=percentiles_of(summary),
         figures=_figures(summary, frame, study, told),
         maps=_maps(summary, tags, study),
         provenance=_flat(summary.environment),
@@ -192,11 +194,19 @@ def _maps(
 
 
 def _flat(value: object, prefix: str = "") -> tuple[tuple[str, str], ...]:
-    """Write nested values as lines of a name and a text."""
-    if isinstance(value, dict):
+    """Write nested values as lines of a name and a text; a table of plain values takes one line."""
+    if isinstance(value, dict) and (not prefix or any(isinstance(one, dict) for one in value.values())):
         return tuple(line for key, inner in value.items() for line in _flat(inner, f"{prefix} {key}".strip()))
+    return ((prefix.replace("_", " "), _plain(value)),)
+
+
+def _plain(value: object) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {_plain(one)}" for key, one in value.items()) or "none"
     if isinstance(value, list | tuple):
-        text = ", ".join(str(inner) for inner in value) or "none"
-    else:
-        text = "not known" if value is None else str(value)
-    return ((prefix.replace("_", " "), text),)
+        return ", ".join(map(_plain, value)) or "none"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.6g}" if abs(value) < 1 else f"{value:,.2f}"
+    return "not known" if value is None else str(value)

@@ -56,13 +56,15 @@ def save_study(folder: Path, record: StudyRecord) -> Path:
 
 
 def read_study(folder: Path) -> StudyFiles:
-    """Read a study's record and the runs that its page shows.
+    """Read a study's record and the runs that its page shows, the reference arm's first.
 
     Raises:
         ReportError: the record or a run is missing or damaged, or the record names no run.
     """
     record = read_record(folder / STUDY_FILE)
     chosen, pooling = choose_runs(record)
+    order = [record.reference, *(arm.name for arm in record.arms)]
+    chosen = tuple(sorted(chosen, key=lambda run: order.index(run.arm) if run.arm in order else len(order)))
     unloaded = [run for run in record.runs if run.phase is Phase.UNLOADED]
     return StudyFiles(
         record=record,

@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from loadtest.report import formats
-from loadtest.report.headline import ALL_TASKS, arm_tags, headline
+from loadtest.report.headline import ALL_TASKS, PERCENTILES, arm_tags, headline
 from loadtest.report.summary import read_summary
 from loadtest.report.verdict import Tone, key_figures, strip_of
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from loadtest.report.study_record import StudyRecord
 
 STYLES = {Tone.GOOD: "green", Tone.BAD: "red", Tone.WARN: "yellow", Tone.NEUTRAL: "blue"}
-FIGURES_WIDTH = 76  # of everything but the names of arms
+UNBOUNDED = 10_000  # columns, to ask a table for its natural width
 CAPTION = (
     f"{formats.MISSING} too few requests: a p50 takes 20, a p95 200. "
     "rate: answered a second; failed: errors and unfinished"
@@ -43,7 +43,7 @@ def print_report(console: Console, summary: Summary, study: StudyRecord | None =
         console.print(Text(f"not valid: {reason}", style="yellow"))
     for note in summary.notes:
         console.print(Text(f"note: {note}", style="yellow"))
-    console.print(headline_table(summary, console.width))
+    console.print(headline_table(summary, console))
 
 
 def print_study(record: StudyRecord, folder: Path, console: Console) -> None:
@@ -55,31 +55,44 @@ def print_study(record: StudyRecord, folder: Path, console: Console) -> None:
     summary = read_summary(folder)
     for note in (*summary.notes, *record.reasons):
         console.print(Text(f"note: {note}", style="yellow"))
-    console.print(headline_table(summary, console.width))
+    console.print(headline_table(summary, console))
 
 
-def headline_table(summary: Summary, width: int) -> Table:
-    """Return the table of arms and tasks; where names have no room, letters stand for the arms."""
+def headline_table(summary: Summary, console: Console) -> Table:
+    """Return the table of arms and tasks in the fullest form that fits the console."""
+    unbounded = console.options.update(width=UNBOUNDED)
+    for named in (True, False):
+        table = _table(summary, named=named, figures=("mean", *PERCENTILES))
+        if console.measure(table, options=unbounded).maximum <= console.width:
+            return table
+    return _table(summary, named=False, figures=PERCENTILES)
+
+
+def _table(summary: Summary, *, named: bool, figures: tuple[str, ...]) -> Table:
+    """Build the table; where arms are not named, letters stand for them."""
     tags = arm_tags(summary)
     several = len(tags) > 1
-    has_room = width >= FIGURES_WIDTH + max((len(tag.name) for tag in tags), default=0)
     table = Table(
-        title="Latency and throughput by task", title_justify="left", header_style="bold", box=SIMPLE_HEAD
+        title="Latency and throughput by task",
+        title_justify="left",
+        header_style="bold",
+        box=SIMPLE_HEAD,
+        pad_edge=False,
+        collapse_padding=True,
     )
-    table.add_column("task", no_wrap=True)
-    if several:
-        table.add_column("arm", no_wrap=True)
-    for name in ("n", "p50", "p95", "rate", "failed", "score"):
+    for name in ("task", "arm") if several else ("task",):
+        table.add_column(name, no_wrap=True)
+    for name in ("n", *figures, "rate", "failed", "score"):
         table.add_column(name, justify="right", no_wrap=True)
     for task, rows in headline(summary):
         if task == ALL_TASKS:
             table.add_section()
         for place, row in enumerate(rows):
-            arm = (_arm(row.arm, named=has_room),) if several else ()
+            arm = (_arm(row.arm, named=named),) if several else ()
             style = "bold" if task == ALL_TASKS else None
-            table.add_row(task if place == 0 else "", *arm, *_figures(row), style=style)
-    legend = "" if has_room or not several else "  ".join(f"{tag.letter}: {tag.name}" for tag in tags) + "\n"
-    table.caption = f"{legend}{CAPTION}"
+            table.add_row(task if place == 0 else "", *arm, *_figures(row, figures), style=style)
+    legend = "  ".join(f"{tag.letter}: {tag.name}" for tag in tags)
+    table.caption = CAPTION if named or not several else f"{legend}\n{CAPTION}"
     table.caption_justify = "left"
     return table
 
@@ -89,12 +102,11 @@ def _arm(tag: ArmTag, *, named: bool) -> Text:
     return Text(tag.name if named else tag.letter, style=style)
 
 
-def _figures(row: TableRow) -> tuple[str, ...]:
+def _figures(row: TableRow, shown: tuple[str, ...]) -> tuple[str, ...]:
     group = row.group
     return (
         formats.count(group.n),
-        formats.percentile(group.latency_s, "p50"),
-        formats.percentile(group.latency_s, "p95"),
+        *(formats.percentile(group.latency_s, name) for name in shown),
         formats.rate(group.throughput_per_s),
         formats.count(group.errors.num + group.num_censored),
         formats.score(group.quality.score if group.quality else None),

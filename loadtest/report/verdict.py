@@ -62,14 +62,20 @@ def key_figures(summary: Summary, study: StudyRecord | None = None) -> str:
     if all_.num_censored:
         lost.append(f"{all_.num_censored:,} unfinished")
     if study is not None:
-        arms = ", ".join(
-            f"{name} {formats.percentile(arm.overall.latency_s, 'p95')}"
-            for name, arm in summary.by_arm.items()
-        )
-        return f"{formats.plural(all_.n, 'request')}; p95 latency: {arms}; {', '.join(lost)}."
+        return f"{formats.plural(all_.n, 'request')}; {_by_arm(summary)}; {', '.join(lost)}."
     offered = f" at {formats.rate(all_.offered_per_s)}" if all_.offered_per_s else ""
-    p50, p95 = (formats.percentile(all_.latency_s, name) for name in ("p50", "p95"))
-    return f"{formats.plural(all_.n, 'request')}{offered}: latency p50 {p50}, p95 {p95}; {', '.join(lost)}."
+    known = [name for name in ("p50", "p95") if getattr(all_.latency_s, name) is not None] or ["mean"]
+    figures = ", ".join(f"{name} {formats.percentile(all_.latency_s, name)}" for name in known)
+    return f"{formats.plural(all_.n, 'request')}{offered}: latency {figures}; {', '.join(lost)}."
+
+
+def _by_arm(summary: Summary) -> str:
+    """Give each arm the farthest percentile that every arm has enough requests for, else the mean."""
+    arms = {name: arm.overall.latency_s for name, arm in summary.by_arm.items()}
+    has = (name for name in ("p95", "p50") if all(getattr(one, name) is not None for one in arms.values()))
+    shown = next(has, "mean")
+    figures = ", ".join(f"{name} {formats.percentile(one, shown)}" for name, one in arms.items())
+    return f"{shown} latency: {figures}"
 
 
 def _first(reasons: tuple[str, ...]) -> str:

@@ -194,6 +194,7 @@ def test_the_numbers_shown_are_those_of_the_summary(page: Reader, reported_run: 
         row = [
             task_title(task),
             formats.count(group.n),
+            formats.percentile_ms(group.latency_s, "mean"),
             formats.percentile_ms(group.latency_s, "p50"),
             formats.percentile_ms(group.latency_s, "p95"),
             formats.number(group.throughput_per_s),
