@@ -126,6 +126,10 @@ class Service:
         """Take no more requests and wait for those under way; False if one was late."""
         return await self.predictor.drain(timeout_s)
 
+    def give_up(self) -> None:
+        """Answer the requests under way with 503 instead of waiting for them."""
+        self.backend.close()
+
     async def _load(self) -> None:
         log = structlog.get_logger()
         began_at = time.monotonic()

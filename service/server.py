@@ -1,8 +1,8 @@
 """One process on one socket: uvicorn, with draining before the end.
 
 Rules: the socket listens before anything is loaded. The first signal drains and the program
-then ends with 0, where uvicorn by itself would end by the signal; the second one ends it at
-once.
+then ends with 0, where uvicorn by itself would end by the signal; the second one drops what
+is under way, which is answered with 503.
 """
 
 from __future__ import annotations
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 # After draining, answers that are still on their way to slow clients get this long.
 _WRITE_OUT_S = 5
 _BACKLOG = 2048
+# The signal at which requests under way are no longer waited for.
+_GIVE_UP = 2
 
 
 class DrainingServer(uvicorn.Server):
@@ -44,7 +46,7 @@ class DrainingServer(uvicorn.Server):
         self._drain_timeout_s = drain_timeout_s
         self._loop: asyncio.AbstractEventLoop | None = None
         self._drain: asyncio.Task[None] | None = None
-        self._signalled = False
+        self._num_signals = 0
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start the app and take connections; from the line in the log on, signals drain."""
@@ -53,13 +55,15 @@ class DrainingServer(uvicorn.Server):
         structlog.get_logger().info("listening", **self._address)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Drain at the first signal, stop at the second."""
+        """Drain at the first signal, give up what is under way at the second, stop dead at the third."""
         del sig, frame
-        if self._loop is None or self._signalled:
+        self._num_signals += 1
+        if self._loop is None or self._num_signals > _GIVE_UP:
             self.should_exit = self.force_exit = True
+        elif self._num_signals == _GIVE_UP:
+            self._loop.call_soon_threadsafe(self._service.give_up)
         else:
             self._loop.call_soon_threadsafe(self._begin_drain)
-        self._signalled = True
 
     def _begin_drain(self) -> None:
         self._drain = asyncio.ensure_future(self._drain_and_exit())
@@ -69,6 +73,7 @@ class DrainingServer(uvicorn.Server):
         log.info("draining", timeout_s=self._drain_timeout_s)
         if not await self._service.drain(self._drain_timeout_s):
             log.warning("drain_timed_out", timeout_s=self._drain_timeout_s)
+            self._service.give_up()
         self.should_exit = True
 
 

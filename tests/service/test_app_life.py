@@ -185,6 +185,16 @@ def test_draining_answers_what_is_under_way_and_refuses_the_rest(pool: ThreadPoo
         assert drained.result(TIMEOUT_S) is True
 
 
+def test_giving_up_answers_what_is_under_way_with_503(pool: ThreadPoolExecutor) -> None:
+    with gated() as (server, device):
+        running = pool.submit(ask, server, "a")
+        assert device.entered.acquire(timeout=TIMEOUT_S)
+        drained = asyncio.run_coroutine_threadsafe(server.service.drain(TIMEOUT_S), server.loop)
+        server.loop.call_soon_threadsafe(server.service.give_up)
+        assert running.result(TIMEOUT_S).status_code == 503
+        assert drained.result(TIMEOUT_S) is True
+
+
 class SlowLoad(GatedDevice):
     """A device whose weights take as long as the test says."""
 

@@ -135,6 +135,30 @@ def test_a_signal_while_the_weights_load_ends_it_too(project_root: Path, mini_ca
         assert (code, err) == (0, "")
 
 
+def test_a_second_signal_gives_up_what_is_under_way(project_root: Path, mini_catalogue: Path) -> None:
+    options = ["--catalogue", str(mini_catalogue), "--variants", "embed", "--port", "0"]
+    long = {"inputs": [{"text": "ein langer Satz " * 300}] * 256}
+    with (
+        program(project_root, *options, "--drain-timeout-s", "600") as running,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        url = running.event("listening")["url"]
+        running.event("ready")
+        with httpx2.Client(base_url=url, timeout=TIMEOUT_S) as client:
+            under_way = pool.submit(client.post, "/v1/variants/embed/predict", json=long)
+            while _gauge(client, "xlmr_queue_requests") == 0.0:
+                pass
+            running.process.send_signal(signal.SIGTERM)
+            running.event("draining")
+            running.process.send_signal(signal.SIGTERM)
+            given_up = under_way.result(TIMEOUT_S)
+            assert given_up.status_code == 503
+            assert "has shut down" in given_up.json()["detail"]
+        code, out, err = running.end()
+        assert (code, err) == (0, "")
+        assert "Traceback" not in out
+
+
 def refused_by(project_root: Path, *options: str) -> str:
     """Run what must refuse: exit code 2 and one line on standard error, which is returned."""
     with program(project_root, *options) as running:
