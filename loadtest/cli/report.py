@@ -43,7 +43,7 @@ def report(  # noqa: PLR0913 - each argument is an option of the command line
 ) -> None:
     """Write summary.json and report.html again, and print the table of arms and tasks."""
     try:
-        page = _write(folder, reference, slo)
+        page = make_report(folder, reference, slo)
         summary = read_summary(folder)
         study = read_record(folder / STUDY_FILE) if is_study(folder) else None
         _extras(summary, study, markdown, junit)
@@ -57,8 +57,12 @@ def report(  # noqa: PLR0913 - each argument is an option of the command line
         _judge(summary)
 
 
-def _write(folder: Path, reference: Path | None, slo: list[str] | None) -> Path:
-    """Write the report with a bar for each of its stages on standard error."""
+def make_report(folder: Path, reference: Path | None = None, slo: list[str] | None = None) -> Path:
+    """Write summary and page with a bar for each stage on standard error; return the page's path.
+
+    Raises:
+        ReportError: a file is missing or damaged, or an objective cannot be read.
+    """
     columns = (TextColumn("{task.description:18}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
         shown = {}

@@ -13,12 +13,13 @@ import typer
 
 from loadtest.analysis.objectives import ObjectiveError, parse_objectives
 from loadtest.cli.exits import ExitCode, note, stop
+from loadtest.cli.report import make_report
 from loadtest.cli.run_screen import RunScreen
 from loadtest.driver.errors import EngineError, TargetError, UsageError
 from loadtest.driver.run import RunOptions
 from loadtest.driver.run import run as replay
 from loadtest.report.run_files import ReportError
-from loadtest.report.summary import write_summary
+from loadtest.report.summary import read_summary
 from loadtest.trace.arm import ArmError
 from loadtest.trace.items import TraceError
 
@@ -104,10 +105,14 @@ def _heeding_sigterm() -> Iterator[None]:
 
 
 def _summarise(out: Path) -> Summary:
+    """Write the report with its summary, and return the summary."""
     try:
-        return write_summary(out)
+        page = make_report(out)
+        summary = read_summary(out)
     except ReportError as error:
         stop(ExitCode.INTERNAL, f"The run is in {shlex.quote(str(out))}, but has no summary: {error}")
+    note(f"report: {page}")
+    return summary
 
 
 def _tell(result: RunResult, summary: Summary) -> None:

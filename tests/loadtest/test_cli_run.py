@@ -146,7 +146,8 @@ def test_exit_codes_of_a_run_that_was_made(
         stopped_by_user=stopped,
     )
     monkeypatch.setattr(COMMAND, "replay", lambda *_: result)
-    monkeypatch.setattr(COMMAND, "write_summary", lambda _: summary)
+    monkeypatch.setattr(COMMAND, "make_report", lambda folder: folder / "report.html")
+    monkeypatch.setattr(COMMAND, "read_summary", lambda _: summary)
     done = CliRunner().invoke(app, words())
     assert done.exit_code == code
     assert all(reason in done.stderr for reason in summary.reasons)
