@@ -8,35 +8,31 @@ censored rows.
 
 from __future__ import annotations
 
-import bisect
-import logging
+import contextlib
 import time
-from dataclasses import dataclass
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
-import locust
 from gevent.event import Event
 from gevent.queue import Empty, Queue
-from locust.runners import STATE_MISSING, STATE_RUNNING, MasterRunner
 
 from loadtest.driver import messages
 from loadtest.driver.clocks import Exchange, estimate
 from loadtest.driver.errors import DriverError, EngineError
+from loadtest.driver.identity import identity
 from loadtest.driver.outcome import FILE_NAME, Fate, Outcome, Status, write_outcome
 from loadtest.driver.plan import Mode
-from loadtest.driver.progress import Progress
 from loadtest.driver.roster import SILENCE_S, Participant, Roster
 from loadtest.driver.shard import places
-from loadtest.driver.worker import identity
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-    from pathlib import Path
+    from collections.abc import Callable
 
-    from locust.env import Environment
     from locust.rpc.protocol import Message
 
-    from loadtest.driver.plan import Plan
+    from loadtest.driver.assignment import Assignment
+    from loadtest.driver.fleet import Fleet
+    from loadtest.driver.progress import Progress
 
 TICK_S = 0.5
 _CONNECT_TIMEOUT_S = 30.0
@@ -46,20 +42,6 @@ _START_DELAY_NS = 500_000_000  # GO reaches every worker well before the start
 _NUM_PINGS = 16
 _GRACE_S = 30.0  # past a run's last possible end, before a worker that still beats is given up
 _NS_PER_US = 1_000
-_US_PER_S = 1_000_000
-
-logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Assignment:
-    """What is run: a plan, the instants of its schedule, and the folder for samples (None: keep none)."""
-
-    plan: Plan
-    times_us: Sequence[int]
-    out: Path | None
-    num_workers: int
-    num_warm: int
 
 
 class _StoppedError(Exception):
@@ -70,9 +52,9 @@ class Coordinator:
     """Conducts one assignment; ``show`` is called with each reading of its progress."""
 
     def __init__(
-        self, environment: Environment, assignment: Assignment, run: int, show: Callable[[Progress], None]
+        self, fleet: Fleet, assignment: Assignment, run: int, show: Callable[[Progress], None]
     ) -> None:
-        self._environment = environment
+        self._fleet = fleet
         self._assignment = assignment
         self._run = run
         self._show = show
@@ -113,8 +95,9 @@ class Coordinator:
     def give_up(self) -> None:
         """End as interrupted, unless the run has ended; what was heard so far is kept."""
         if self.outcome is None:
-            while self._hear_next(0) is not None:
-                pass
+            with contextlib.suppress(DriverError):  # a refusal no longer matters
+                while self._take(0) is not None:
+                    pass
             self._end(Status.INTERRUPTED, "The run was stopped before its end.")
 
     def _verdict(self) -> tuple[Status, str]:
@@ -132,11 +115,11 @@ class Coordinator:
         bound = self._assignment.plan.max_inflight
         self._roster = Roster(clients[:bound], time.monotonic())
         for one in self._roster:
-            self._send(messages.HELLO, one, self._hello(one))
+            self._fleet.send(messages.HELLO, one.client, self._hello(one))
         deadline = time.monotonic() + _PREPARE_TIMEOUT_S
         while not self._roster.ready:
             self._hear_next(TICK_S)
-            gone = self._roster.absent(self._present())
+            gone = self._roster.absent(self._fleet.present())
             if gone:
                 raise EngineError(f"Worker {', '.join(one.client for one in gone)} ended before the start.")
             if time.monotonic() > deadline:
@@ -146,7 +129,7 @@ class Coordinator:
         """Return the workers that dispatch, once all of them do."""
         expected = self._assignment.num_workers
         deadline = time.monotonic() + _CONNECT_TIMEOUT_S
-        while len(clients := self._dispatching()) < expected:
+        while len(clients := self._fleet.dispatching()) < expected:
             if time.monotonic() > deadline:
                 raise EngineError(
                     f"Only {len(clients)} of {expected} workers began within {_CONNECT_TIMEOUT_S:.0f} s."
@@ -163,6 +146,7 @@ class Coordinator:
             path.touch()
             spool = str(path.resolve())
         return {
+            "run": self._run,
             "plan": plan.as_json(),
             "shard": one.shard,
             "num_shards": len(self._roster),
@@ -181,7 +165,7 @@ class Coordinator:
 
     def _ping(self, one: Participant, number: int) -> Exchange:
         asked_ns = time.monotonic_ns()
-        self._send(messages.PING, one, {"number": number})
+        self._fleet.send(messages.PING, one.client, {"run": self._run, "number": number})
         deadline = time.monotonic() + SILENCE_S
         while time.monotonic() < deadline:
             heard = self._hear_next(SILENCE_S)
@@ -196,7 +180,9 @@ class Coordinator:
         self._start_ns = time.monotonic_ns() + _START_DELAY_NS
         self._start_wall_ns = time.time_ns() + _START_DELAY_NS
         for one in self._roster:
-            self._send(messages.GO, one, {"start_ns": self._start_ns + one.clock.offset_ns})
+            self._fleet.send(
+                messages.GO, one.client, {"run": self._run, "start_ns": self._start_ns + one.clock.offset_ns}
+            )
 
     def _watch(self) -> None:
         """Listen until every worker has said DONE or is lost."""
@@ -206,7 +192,7 @@ class Coordinator:
         while not self._roster.ended:
             self._hear_next(TICK_S)
             now = time.monotonic()
-            self._roster.note_losses(self._present(), now)
+            self._roster.note_losses(self._fleet.present(), now)
             progress = self._progress()
             if progress.num_done != num_done or self._elapsed_us() < times_us[-1]:
                 moved_at, num_done = now, progress.num_done
@@ -218,16 +204,20 @@ class Coordinator:
             if self._stopping:
                 stop_at = stop_at or now + _STOP_TIMEOUT_S
                 if now > stop_at:
-                    self._roster.note_losses(self._present(), now + SILENCE_S)
+                    self._roster.note_losses(self._fleet.present(), now + SILENCE_S)
                     break
         if not self._roster.ended:
             raise _StoppedError
         self._show(self._progress())
 
     def _hear_next(self, timeout_s: float) -> tuple[int, Message] | None:
-        """Take in the next message; return when it came and what it was, or None where none came."""
+        """Take in the next message; before the start, a stop ends the waiting."""
         if self._stopping and not self._start_ns:
             raise _StoppedError
+        return self._take(timeout_s)
+
+    def _take(self, timeout_s: float) -> tuple[int, Message] | None:
+        """Take in the next message; return when it came and what it was, or None where none came."""
         try:
             heard: tuple[int, Message] = self._inbox.get(timeout=timeout_s)
         except Empty:
@@ -238,38 +228,12 @@ class Coordinator:
                 file.write(heard[1].data["data"])
         return heard
 
-    def _dispatching(self) -> list[str]:
-        runner = self._environment.runner
-        if not isinstance(runner, MasterRunner):
-            return ["local"]
-        return sorted(one.id for one in runner.clients.all if one.state == STATE_RUNNING and one.user_count)
-
-    def _present(self) -> set[str]:
-        runner = self._environment.runner
-        if not isinstance(runner, MasterRunner):
-            return {"local"}
-        return {one.id for one in runner.clients.all if one.state != STATE_MISSING}
-
     def _elapsed_us(self) -> int:
         return max(0, (time.monotonic_ns() - self._start_ns) // _NS_PER_US) if self._start_ns else 0
 
     def _progress(self) -> Progress:
-        times_us = self._assignment.times_us
-        is_open = self._assignment.plan.mode is Mode.OPEN
-        elapsed_us = self._elapsed_us()
-        num_sent = self._roster.total("num_sent")
-        late_us = self._roster.worst_lateness_us()
-        return Progress(
-            elapsed_s=elapsed_us / _US_PER_S,
-            duration_s=times_us[-1] / _US_PER_S if is_open else None,
-            num_scheduled=len(times_us),
-            num_due=bisect.bisect_right(times_us, elapsed_us) if is_open else num_sent,
-            num_sent=num_sent,
-            num_done=self._roster.total("num_done"),
-            num_failed=self._roster.total("num_failed"),
-            lateness_p99_s=None if late_us is None else late_us / _US_PER_S,
-            num_lost=self._roster.count(Fate.LOST),
-        )
+        times_us, mode = self._assignment.times_us, self._assignment.plan.mode
+        return self._roster.progress(times_us, self._elapsed_us(), is_open=mode is Mode.OPEN)
 
     def _end(self, status: Status, message: str) -> None:
         self.outcome = Outcome(
@@ -277,14 +241,9 @@ class Coordinator:
             message=message,
             start_wall_ns=self._start_wall_ns,
             end_us=self._elapsed_us(),
-            locust=locust.__version__,
+            locust=version("locust"),
             workers=tuple(one.outcome() for one in self._roster),
         )
         if self._assignment.out is not None:
             write_outcome(self._assignment.out / FILE_NAME, self.outcome)
         self.ended.set()
-
-    def _send(self, kind: str, one: Participant, data: dict[str, Any]) -> None:
-        runner = self._environment.runner
-        assert runner is not None, "A run has a runner. This is a bug."
-        runner.send_message(kind, {**data, "run": self._run}, client_id=one.client)

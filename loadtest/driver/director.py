@@ -21,8 +21,10 @@ from gevent.event import Event
 from locust.runners import MasterRunner
 
 from loadtest.driver import messages
-from loadtest.driver.coordinator import Assignment, Coordinator
+from loadtest.driver.assignment import Assignment
+from loadtest.driver.coordinator import Coordinator
 from loadtest.driver.errors import DriverError, UsageError
+from loadtest.driver.fleet import Fleet
 from loadtest.driver.outcome import Status
 from loadtest.driver.plan import FILE_NAME, read_plan
 from loadtest.driver.prepare import Request, prepare
@@ -127,7 +129,7 @@ class Director:
             num_workers=self._num_workers,
             num_warm=self._options.num_warm,
         )
-        self._coordinator = Coordinator(self._environment, assignment, self._num_runs, self._show)
+        self._coordinator = Coordinator(Fleet(self._environment), assignment, self._num_runs, self._show)
 
     def _on_spawning_complete(self, **_: Any) -> None:
         if self._coordinator is not None and self._greenlet is None:

@@ -13,8 +13,6 @@ Instants are ``time.monotonic_ns()``. Rules:
 
 from __future__ import annotations
 
-import errno
-import ssl
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -25,7 +23,8 @@ from gevent.lock import BoundedSemaphore
 from geventhttpclient.response import HTTPParseError
 
 from loadtest.driver.alarm import Alarm
-from loadtest.driver.connection import BodyTooLargeError, ClosedByPeerError, exchange
+from loadtest.driver.connection import exchange
+from loadtest.driver.failures import describe
 from loadtest.driver.plan import Mode
 from loadtest.driver.spool import Record
 
@@ -246,29 +245,3 @@ class Dispatcher:
             self._land(k, self._failed(k, flight, time.monotonic_ns(), error, censored=True))
             if flight.greenlet is not None:
                 flight.greenlet.kill(block=False)
-
-
-_KINDS: tuple[tuple[type[BaseException], str], ...] = (
-    (BodyTooLargeError, "answer too large"),
-    (ClosedByPeerError, "connection closed"),
-    (ConnectionRefusedError, "connection refused"),
-    (ConnectionResetError, "connection reset"),
-    (BrokenPipeError, "connection reset"),
-    (HTTPParseError, "not http"),
-    (ssl.SSLError, "tls failure"),
-)
-_ERRNOS = {
-    errno.EMFILE: "no file descriptors left",
-    errno.ENFILE: "no file descriptors left",
-    errno.EADDRNOTAVAIL: "no local ports left",
-    errno.ETIMEDOUT: "connect timeout",
-}
-
-
-def describe(broken: BaseException) -> str:
-    """Return what broke in a few words, the same for the same kind of failure."""
-    for kind, words in _KINDS:
-        if isinstance(broken, kind):
-            return words
-    number = broken.errno if isinstance(broken, OSError) else None
-    return _ERRNOS.get(number or 0, "network failure")

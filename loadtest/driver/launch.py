@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import selectors
 import signal
 import socket
 import subprocess
 import sys
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,7 +23,7 @@ from loadtest.driver.errors import EngineError
 from loadtest.driver.progress import progress_from
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from loadtest.driver.progress import Progress
 
@@ -31,6 +31,7 @@ LOCUSTFILE = Path(__file__).with_name("locustfile.py")
 LOG_NAME = "locust.log"
 _STOP_TIMEOUT_S = 20.0  # the master waits for its workers' last reports
 _LOG_LINES = 5
+_READ_BYTES = 65_536
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,38 +105,41 @@ def _free_port() -> int:
 
 def _follow(fd: int, child: subprocess.Popen[bytes], show: Callable[[Progress], None]) -> None:
     """Show readings until the child has ended; its forks may hold the pipe open for longer."""
-    pidfd = os.pidfd_open(child.pid)
-    try:
-        with selectors.DefaultSelector() as selector:
-            selector.register(fd, selectors.EVENT_READ)
-            selector.register(pidfd, selectors.EVENT_READ)
-            rest = b""
-            while True:
-                ready = {key.fd for key, _ in selector.select()}
-                if fd in ready:
-                    data = os.read(fd, 65_536)
-                    if not data:
-                        selector.unregister(fd)
-                    *lines, rest = (rest + data).split(b"\n")
-                    for line in lines:
-                        show(progress_from(line.decode()))
-                elif pidfd in ready:
-                    child.wait()
-                    return
-    finally:
-        os.close(pidfd)
+    with _exit_of(child) as pidfd, selectors.DefaultSelector() as selector:
+        selector.register(fd, selectors.EVENT_READ)
+        selector.register(pidfd, selectors.EVENT_READ)
+        rest = b""
+        while True:
+            ready = {key.fd for key, _ in selector.select()}
+            if fd not in ready:
+                return
+            data = os.read(fd, _READ_BYTES)
+            if not data:
+                selector.unregister(fd)
+            *lines, rest = (rest + data).split(b"\n")
+            for line in lines:
+                show(progress_from(line.decode()))
 
 
 def _stop(child: subprocess.Popen[bytes]) -> None:
     """Tell Locust to end, and wait for it; a second Ctrl-C ends the wait."""
-    deadline = time.monotonic() + _STOP_TIMEOUT_S
     child.terminate()
-    with contextlib.suppress(subprocess.TimeoutExpired, KeyboardInterrupt):
-        child.wait(max(0.0, deadline - time.monotonic()))
+    with contextlib.suppress(KeyboardInterrupt), _exit_of(child) as pidfd:
+        select.select([pidfd], [], [], _STOP_TIMEOUT_S)
+
+
+@contextlib.contextmanager
+def _exit_of(child: subprocess.Popen[bytes]) -> Iterator[int]:
+    """Give a descriptor that is readable once the child ends; unreaped, its id stays its own."""
+    pidfd = os.pidfd_open(child.pid)
+    try:
+        yield pidfd
+    finally:
+        os.close(pidfd)
 
 
 def _kill_rest(child: subprocess.Popen[bytes]) -> None:
-    """End what is left of the child's session; its processes were all started by it."""
+    """End what is left of the child's session, whose processes were all started by it, and reap the child."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(child.pid, signal.SIGKILL)
     child.wait()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -9,12 +10,14 @@ from loadtest.driver import messages
 from loadtest.driver.clocks import SHARED, Offset
 from loadtest.driver.errors import UsageError
 from loadtest.driver.outcome import Fate, WorkerOutcome
+from loadtest.driver.progress import Progress
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
 
     from locust.rpc.protocol import Message
 
+_US_PER_S = 1_000_000
 SILENCE_S = 5.0  # a worker without heartbeat that said nothing for this long is lost
 
 
@@ -116,7 +119,22 @@ class Roster:
         """Return the sum of a counter over the workers' reports."""
         return sum(int(one.report.get(key, 0)) for one in self)
 
-    def worst_lateness_us(self) -> int | None:
+    def progress(self, times_us: Sequence[int], elapsed_us: int, *, is_open: bool) -> Progress:
+        """Return a reading ``elapsed_us`` after the start of a schedule with these instants."""
+        num_sent, late_us = self.total("num_sent"), self._worst_lateness_us()
+        return Progress(
+            elapsed_s=elapsed_us / _US_PER_S,
+            duration_s=times_us[-1] / _US_PER_S if is_open else None,
+            num_scheduled=len(times_us),
+            num_due=bisect.bisect_right(times_us, elapsed_us) if is_open else num_sent,
+            num_sent=num_sent,
+            num_done=self.total("num_done"),
+            num_failed=self.total("num_failed"),
+            lateness_p99_s=None if late_us is None else late_us / _US_PER_S,
+            num_lost=self.count(Fate.LOST),
+        )
+
+    def _worst_lateness_us(self) -> int | None:
         """Return the largest recent p99 of lateness of any worker."""
         known = [one.report.get("lateness_p99_us") for one in self]
         return max((value for value in known if value is not None), default=None)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import locust.main
 
-import loadtest.driver.worker
+import loadtest.driver.identity
 
 AHEAD_S = 1_000
 
@@ -20,7 +20,7 @@ def turn_the_clock() -> None:
     monotonic, monotonic_ns = time.monotonic, time.monotonic_ns
     time.monotonic = lambda: monotonic() + AHEAD_S
     time.monotonic_ns = lambda: monotonic_ns() + AHEAD_S * 10**9
-    loadtest.driver.worker._BOOT_ID = Path("/nowhere/boot_id")
+    loadtest.driver.identity._BOOT_ID = Path("/nowhere/boot_id")
 
 
 if __name__ == "__main__":

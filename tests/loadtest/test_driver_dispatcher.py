@@ -12,8 +12,9 @@ import gevent
 import pytest
 
 from loadtest.driver.connection import Connections
-from loadtest.driver.dispatcher import Dispatcher, Limits, Shard, describe
+from loadtest.driver.dispatcher import Dispatcher, Limits, Shard
 from loadtest.driver.errors import TargetError
+from loadtest.driver.failures import describe
 from loadtest.driver.plan import Mode
 from loadtest.driver.shard import places
 from loadtest.driver.wire import encode_body, encode_greeting, encode_request, parse_target, predict_path

@@ -9,6 +9,7 @@ import pytest
 from loadtest.driver import messages
 from loadtest.driver.errors import UsageError
 from loadtest.driver.outcome import Fate
+from loadtest.driver.progress import progress_from
 from loadtest.driver.roster import SILENCE_S, Roster
 
 COUNTS: dict[str, Any] = {"num_sent": 5, "num_done": 4, "num_failed": 1, "lateness_p99_us": 900}
@@ -57,8 +58,19 @@ def test_reports_add_up_and_the_worst_lateness_counts(roster: Roster) -> None:
     hear(roster, messages.PROGRESS, "a", **COUNTS)
     hear(roster, messages.PROGRESS, "b", **{**COUNTS, "lateness_p99_us": None})
     assert (roster.total("num_sent"), roster.total("num_failed")) == (10, 2)
-    assert roster.worst_lateness_us() == 900
-    assert Roster((), 0.0).worst_lateness_us() is None
+    reading = roster.progress([0, 1_000_000, 2_000_000, 3_000_000], 1_500_000, is_open=True)
+    assert (reading.elapsed_s, reading.duration_s, reading.lateness_p99_s) == (1.5, 3.0, 0.0009)
+    assert (reading.num_scheduled, reading.num_due, reading.num_sent, reading.num_inflight) == (4, 2, 10, 2)
+    assert reading.remaining_s == 1.5
+    assert progress_from(reading.to_line()) == reading
+
+
+def test_a_loop_without_instants_is_due_as_it_is_sent(roster: Roster) -> None:
+    hear(roster, messages.PROGRESS, "a", **COUNTS)
+    reading = roster.progress([0] * 12, 2_000_000, is_open=False)
+    assert (reading.duration_s, reading.num_due) == (None, 5)
+    assert reading.remaining_s == (12 - 4) * 2.0 / 4
+    assert Roster((), 0.0).progress([0], 0, is_open=False).remaining_s is None
 
 
 def test_a_worker_is_lost_only_when_it_is_absent_and_silent(roster: Roster) -> None:
