@@ -193,6 +193,9 @@ class Board:
 
 
 def _numbered(board: Dashboard) -> Dashboard:
+    # The SDK writes an interval's options into every variable; Grafana's schema knows no such keys.
+    for variable in (board.templating.list_val if board.templating else None) or ():
+        variable.auto = variable.auto_min = variable.auto_count = None
     for number, panel in enumerate(board.panels or (), start=1):
         panel.id_val = number
     return board

@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, TypeVar
 from grafana_foundation_sdk.builders import common, heatmap, prometheus, stat, table, timeseries
 from grafana_foundation_sdk.builders import dashboard as builders
 from grafana_foundation_sdk.models import common as options
+from grafana_foundation_sdk.models import dashboard
 from grafana_foundation_sdk.models import heatmap as heatmap_options
 from grafana_foundation_sdk.models import prometheus as formats
+from grafana_foundation_sdk.models import table as table_options
 from grafana_foundation_sdk.models.dashboard import (
     DataSourceRef,
     DataTransformerConfig,
@@ -37,6 +39,18 @@ _FILL_PERCENT = 8
 _STACK_FILL_PERCENT = 30
 
 Panel = TypeVar("Panel", stat.Panel, timeseries.Panel, heatmap.Panel, table.Panel)
+
+
+class _Table(table.Panel):
+    """A table without the footer that the SDK gives it and that Grafana 13 no longer knows."""
+
+    def build(self) -> dashboard.Panel:
+        panel = super().build()
+        assert isinstance(panel.options, table_options.Options), (
+            "A table has a table's options. This is a bug."
+        )
+        panel.options.footer = None
+        return panel
 
 
 def series(  # noqa: PLR0913 - a panel has that many sides, and each is named where it is used
@@ -128,7 +142,7 @@ def listing(  # noqa: PLR0913 - as above
 
     ``units``: heading -> unit, for columns that hold numbers.
     """
-    panel = _base(table.Panel(), title, description, "short", queries).span(width).height(_HEIGHT)
+    panel = _base(_Table(), title, description, "short", queries).span(width).height(_HEIGHT)
     keep = {
         "include": {"names": list(columns)},
     }

@@ -36,6 +36,11 @@ def rate(metric: str, by: str = "", where: str = "", *, target: str = SERVICE) -
     return f"sum{_by(by)} (rate({select(metric, where, target=target)}[{WINDOW}]))"
 
 
+def increase(metric: str, by: str = "", where: str = "", *, target: str = SERVICE) -> str:
+    """Sum the increase of a counter in one step of the panel."""
+    return f"sum{_by(by)} (increase({select(metric, where, target=target)}[{WINDOW}]))"
+
+
 def mean(histogram: str, by: str = "", where: str = "", *, target: str = SERVICE) -> str:
     """Divide what a histogram summed by what it counted."""
     total = rate(f"{histogram}_sum", by, where, target=target)

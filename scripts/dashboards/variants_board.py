@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from scripts.dashboards.frame import INSTANCE, JOB, Board, Row, Variable
 from scripts.dashboards.panels import figure, listing, series
-from scripts.dashboards.queries import largest, latest, mean, quantile, ranged, rate, select, total
+from scripts.dashboards.queries import increase, largest, latest, mean, quantile, ranged, rate, select, total
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -247,9 +247,9 @@ def _loaded() -> Row:
             ),
             series(
                 "Loads",
-                "Loads and swaps since the instance started, by how they ended.",
+                "Loads and swaps at the time when they happened, by how they ended.",
                 "none",
-                [ranged(total("xlmr_variant_loads_total", "variant, result"), "{{variant}} {{result}}")],
+                [ranged(increase("xlmr_variant_loads_total", "variant, result"), "{{variant}} {{result}}")],
             ),
             series(
                 "Weights",
