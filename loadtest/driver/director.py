@@ -2,7 +2,7 @@
 
 Locust starts a test (headless, or a click in its web UI); the director prepares it, lets a
 coordinator conduct it, has the samples collected in another process, and tells the shape when
-it is over. A second click runs it again, into the same folder.
+it is over. A second click runs it again, into a folder of its own (``OUT-2``).
 """
 
 from __future__ import annotations
@@ -112,6 +112,8 @@ class Director:
             self._coordinator.receive(msg)
 
     def _on_test_start(self, **_: Any) -> None:
+        if self._greenlet is not None:
+            self._greenlet.join()  # the last run's samples are still being collected
         self._num_runs += 1
         self._logged_at_s = 0.0
         try:
@@ -125,7 +127,7 @@ class Director:
         assignment = Assignment(
             plan=plan,
             times_us=times_us,
-            out=self._options.prepared or self._options.out,
+            out=self._options.prepared or self._out(),
             num_workers=self._num_workers,
             num_warm=self._options.num_warm,
         )
@@ -136,6 +138,7 @@ class Director:
             self._greenlet = gevent.spawn(self._conduct, self._coordinator)
 
     def _on_test_stopping(self, **_: Any) -> None:
+        self._running = False  # Locust has ended the shape, or is about to; its next tick is a new run
         if self._coordinator is not None:
             self._coordinator.stop()
 
@@ -164,9 +167,18 @@ class Director:
             self._coordinator = self._greenlet = None
             self._over.set()
 
+    def _out(self) -> Path | None:
+        """Return this run's folder; None where no samples are wanted."""
+        first = self._options.out
+        return (
+            first
+            if first is None or self._num_runs <= 1
+            else first.with_name(f"{first.name}-{self._num_runs}")
+        )
+
     def _plan(self) -> Plan:
         """Return the plan that was prepared outside, or prepare one now."""
-        options = self._options
+        options, out = self._options, self._out()
         if options.prepared is not None:
             return read_plan(options.prepared / FILE_NAME)
         target = self._environment.host
@@ -178,23 +190,23 @@ class Director:
             timeout_s=options.timeout_s,
             max_inflight=options.max_inflight,
             ready_timeout_s=options.ready_timeout_s,
-            index=None if options.out is None else options.out / "index",
+            index=None if out is None else out / "index",
         )
         arm = load_arm(options.arm)
         prepared = prepare(self._trace, arm, request, self)
         for sentence in prepared.match.deviations:
             logger.warning("%s", sentence)
-        if options.out is not None:
+        if out is not None:
             setup = Setup(
                 trace=self._trace.folder,
                 header=self._trace.load().header,
-                index=options.out / "index",
+                index=out / "index",
                 arm=arm,
                 prepared=prepared,
                 objectives=(),
                 command=tuple(sys.argv),
             )
-            write_setup(options.out, setup)
+            write_setup(out, setup)
         return prepared.plan
 
     def waiting(self, said: str, left_s: float) -> None:
@@ -221,7 +233,7 @@ class Director:
 
     def _collect(self) -> None:
         """Make samples of what was received in a process without a hub, unless Locust's starter does."""
-        out = self._options.out
+        out = self._out()
         if self._options.prepared is not None or out is None:
             return
         command = [sys.executable, "-m", "loadtest.driver", "collect", str(out)]

@@ -190,8 +190,13 @@ def test_the_web_ui_starts_runs_and_a_stop_keeps_what_was_measured(
         assert (shown["method"], shown["name"]) == ("predict", "xnli")
         assert json.loads(_read(f"{ui}/stop", b""))["success"]
         _eventually((tmp_path / "out" / "run.json").is_file)
+        assert json.loads(_read(f"{ui}/swarm", form))["success"]
+        _eventually(lambda: sum(path.stat().st_size for path in tmp_path.glob("out-2/parts/*")) > 0)
+        assert json.loads(_read(f"{ui}/stop", b""))["success"]
+        _eventually((tmp_path / "out-2" / "run.json").is_file)
         child.send_signal(signal.SIGTERM)
         child.communicate(timeout=30)
+    assert read_samples(tmp_path / "out-2").height == 400
     samples = read_samples(tmp_path / "out")
     assert samples.height == 400
     assert 10 < samples.filter(samples["error"].is_null()).height < 400
