@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from functools import partial
 from importlib.metadata import version
+from platform import python_version
 from typing import TYPE_CHECKING
 
 import structlog
@@ -80,6 +81,12 @@ class Service:
         self.has_stopped = False
         self.metrics = Metrics(
             registry, protocols=[PROTOCOL], reasons=REASONS, cuts=[cut.value for cut in Cut]
+        )
+        self.metrics.describe_build(
+            version=version("xlmr-serve"),
+            revision=settings.build_revision,
+            torch=version("torch"),
+            python=python_version(),
         )
         self.engine = EngineThread(make_device, clock=time.monotonic)
         self.backend = LocalBackend(

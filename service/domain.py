@@ -117,6 +117,8 @@ class BackendStatistics:
     """A reading of the backend: gauges now, counters since the start.
 
     ``ready``: it takes work now. ``alive``: it need not be restarted to take work.
+    ``backlog_s``: predicted engine time of all that was admitted and has not left the engine.
+    ``cost_error_p90``: of the latest predictions, relative; None before the first.
     """
 
     queue_requests: int
@@ -126,6 +128,8 @@ class BackendStatistics:
     ready: bool
     alive: bool = True
     phase: Phase = Phase.READY
+    backlog_s: float = 0.0
+    cost_error_p90: float | None = None
 
 
 class Stage(StrEnum):
@@ -192,14 +196,16 @@ class RequestReport:
 class BatchReport:
     """What an observer is told when a batch has left the engine.
 
-    ``cut``: why the scheduler closed it. ``engine_s``: how long the engine worked on it,
-    retries included. ``predicted_s``: how long the cost model expected, 0 when it knew nothing.
+    ``cut``: why the scheduler closed it. ``max_tokens``: the budget that it was cut by.
+    ``engine_s``: how long the engine worked on it, retries included. ``predicted_s``: how long
+    the cost model expected, 0 when it knew nothing.
     """
 
     variant: str
     cut: str
     num_tokens: int
     num_sequences: int
+    max_tokens: int
     engine_s: float
     predicted_s: float
     failed: bool

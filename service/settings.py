@@ -76,6 +76,9 @@ class Settings(BaseSettings):
         default=None, ge=1, description="Threads of torch on a CPU; else torch's own choice."
     )
 
+    build_revision: str = Field(
+        default="unknown", description="Commit that this installation was built from, for xlmr_build_info."
+    )
     log_level: LogLevel = Field(default="info", description="debug, info, warning or error.")
     log_format: LogFormat = Field(default="json", description="json, or console for people.")
 

@@ -61,6 +61,7 @@ class LocalBackend:
         self._tasks: set[asyncio.Task[None]] = set()
         self._next_pump: asyncio.Handle | None = None
         self._timer: Timer | None = None
+        self._budgets: dict[Shape, int] = {}
         self._engine_busy_s = 0.0
         self._num_batches = 0
 
@@ -110,6 +111,7 @@ class LocalBackend:
     def statistics(self) -> BackendStatistics:
         """Read gauges and counters."""
         scheduler = self._scheduler.statistics()
+        errors = [cost.error_p90 for cost in scheduler.costs if cost.error_p90 is not None]
         alive = self._phase is Phase.STARTING or (self._phase is not Phase.BROKEN and self._engine.alive)
         return BackendStatistics(
             queue_requests=scheduler.queue_requests,
@@ -119,6 +121,8 @@ class LocalBackend:
             ready=alive and self._phase is Phase.READY,
             alive=alive,
             phase=self._phase,
+            backlog_s=scheduler.backlog_s,
+            cost_error_p90=max(errors, default=None),
         )
 
     async def drain(self, timeout_s: float) -> bool:
@@ -144,6 +148,7 @@ class LocalBackend:
                 found = knee(model, typical_tokens=_TYPICAL_TOKENS)
                 budget = min(budget, max(found, _LEAST_BUDGET_TOKENS))
             self._scheduler.calibrate(shape, model, max_batch_tokens=budget)
+            self._budgets[shape] = budget
             structlog.get_logger().info(
                 "shape_calibrated",
                 architecture=shape.architecture,
@@ -214,6 +219,7 @@ class LocalBackend:
                 cut=batch.cut.value,
                 num_tokens=batch.load.num_tokens,
                 num_sequences=len(batch.items),
+                max_tokens=self._budgets.get(self._shape_of(batch.lane), self._limits.max_batch_tokens),
                 engine_s=engine_s,
                 predicted_s=batch.predicted_s,
                 failed=failed,

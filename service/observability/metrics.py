@@ -30,6 +30,8 @@ SECONDS_EDGES = (
     *(1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0),
 )
 TOKENS_EDGES = tuple(float(2**power) for power in range(4, 17))
+FILL_EDGES = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
+ERROR_EDGES = (0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 0.75, 1.0, 2.0, 5.0)
 SEQUENCES_EDGES = tuple(float(2**power) for power in range(10))
 
 # What a request that names no served variant is counted under; no variant can be called so,
@@ -47,6 +49,8 @@ class _VariantSeries:
     tokens: Counter
     truncated: Counter
     batches: dict[str, Counter]
+    predicted: Counter
+    actual: Counter
 
 
 class Metrics:
@@ -115,6 +119,13 @@ class Metrics:
             "xlmr_rejected_total", "Requests that were not answered, by why.", ["reason"], registry=registry
         )
 
+        self._deadline_missed = Counter(
+            "xlmr_deadline_missed_total", "Requests whose deadline passed unanswered.", registry=registry
+        )
+        self._cancelled = Counter(
+            "xlmr_cancelled_total", "Requests whose client hung up before the answer.", registry=registry
+        )
+
     def _make_backend_metrics(self) -> None:
         registry = self._registry
         self._queue_requests = Gauge(
@@ -139,6 +150,63 @@ class Metrics:
         self._engine_busy = Counter(
             "xlmr_engine_busy_seconds_total", "Time that the engine spent on batches.", registry=registry
         )
+        self._batch_fill = Histogram(
+            "xlmr_batch_fill_ratio",
+            "Tokens in a batch over its budget; 1 where it held more.",
+            buckets=FILL_EDGES,
+            registry=registry,
+        )
+        self._make_cost_metrics()
+        self._make_variant_metrics()
+
+    def _make_cost_metrics(self) -> None:
+        registry = self._registry
+        self._queue_predicted = Gauge(
+            "xlmr_queue_predicted_seconds",
+            "Predicted engine time of all that was admitted and has not left the engine.",
+            registry=registry,
+        )
+        self._batch_predicted = Counter(
+            "xlmr_batch_predicted_seconds_total",
+            "Engine time that was predicted for batches that ran.",
+            ["variant"],
+            registry=registry,
+        )
+        self._batch_actual = Counter(
+            "xlmr_batch_actual_seconds_total",
+            "Engine time that batches took for which there was a prediction.",
+            ["variant"],
+            registry=registry,
+        )
+        self._prediction_error = Histogram(
+            "xlmr_batch_prediction_error_ratio",
+            "Difference of predicted and actual engine time of a batch, over the actual.",
+            buckets=ERROR_EDGES,
+            registry=registry,
+        )
+        self._cost_error = Gauge(
+            "xlmr_cost_error_p90_ratio",
+            "The 90th percentile of the latest prediction errors, of the worst shape.",
+            registry=registry,
+        )
+
+    def _make_variant_metrics(self) -> None:
+        registry = self._registry
+        self._owned = Gauge(
+            "xlmr_variant_owned_bytes", "Weights that only this variant has.", ["variant"], registry=registry
+        )
+        self._shared = Gauge(
+            "xlmr_variant_shared_bytes",
+            "Weights that this variant shares with others.",
+            ["variant"],
+            registry=registry,
+        )
+        self._build_info = Gauge(
+            "xlmr_build_info",
+            "What runs here; always 1.",
+            ["version", "revision", "torch", "python"],
+            registry=registry,
+        )
         self._variant_info = Gauge(
             "xlmr_variant_info",
             "A variant that is loaded; always 1.",
@@ -147,10 +215,16 @@ class Metrics:
         )
         self._ready = Gauge("xlmr_ready", "Whether the service takes requests.", registry=registry)
 
+    def describe_build(self, *, version: str, revision: str, torch: str, python: str) -> None:
+        """Say once what runs here."""
+        self._build_info.labels(version, revision, torch, python).set(1)
+
     def variants_loaded(self, cards: Iterable[VariantCard]) -> None:
         """Open every series of the variants that are served from now on."""
         for card in cards:
             self._variant_info.labels(card.name, card.revision, card.head, card.dtype, card.lineage).set(1)
+            self._owned.labels(card.name).set(card.owned_bytes)
+            self._shared.labels(card.name).set(card.shared_bytes)
             self._open_requests(card.name)
             self._by_variant[card.name] = _VariantSeries(
                 duration=self._duration.labels(card.name),
@@ -159,6 +233,8 @@ class Metrics:
                 tokens=self._tokens.labels(card.name),
                 truncated=self._truncated.labels(card.name),
                 batches={cut: self._batches.labels(card.name, cut) for cut in self._cuts},
+                predicted=self._batch_predicted.labels(card.name),
+                actual=self._batch_actual.labels(card.name),
             )
 
     def _open_requests(self, variant: str) -> None:
@@ -173,6 +249,10 @@ class Metrics:
         self._requests_by[variant, report.protocol, report.result].inc()
         if report.reason is not None:
             self._rejected.labels(report.reason).inc()
+        if report.result is Result.DEADLINE:
+            self._deadline_missed.inc()
+        if report.result is Result.CANCELLED:
+            self._cancelled.inc()
         stages = report.stages
         if stages is None:
             return
@@ -188,15 +268,25 @@ class Metrics:
 
     def batch_ended(self, report: BatchReport) -> None:
         """Count a batch, failed ones too: the engine was busy with them."""
-        self._by_variant[report.variant].batches[report.cut].inc()
+        series = self._by_variant[report.variant]
+        series.batches[report.cut].inc()
         self._batch_tokens.observe(report.num_tokens)
         self._batch_sequences.observe(report.num_sequences)
+        self._batch_fill.observe(min(1.0, report.num_tokens / report.max_tokens))
         self._engine_busy.inc(report.engine_s)
+        # A batch that failed says nothing of the model, nor does one before there was a model.
+        if report.predicted_s > 0.0 and report.engine_s > 0.0 and not report.failed:
+            series.predicted.inc(report.predicted_s)
+            series.actual.inc(report.engine_s)
+            self._prediction_error.observe(abs(report.predicted_s / report.engine_s - 1.0))
 
     def read(self, statistics: BackendStatistics, *, ready: bool) -> None:
         """Take a reading into the gauges; call it just before exposition."""
         self._queue_requests.set(statistics.queue_requests)
         self._queue_tokens.set(statistics.queue_tokens)
+        self._queue_predicted.set(statistics.backlog_s)
+        if statistics.cost_error_p90 is not None:
+            self._cost_error.set(statistics.cost_error_p90)
         self._ready.set(ready)
 
     def exposition(self, accept: str) -> tuple[bytes, str]:

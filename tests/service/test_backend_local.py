@@ -238,6 +238,7 @@ async def test_observer_and_statistics_hear_of_every_batch(world: World) -> None
         cut="empty",
         num_tokens=3,
         num_sequences=2,
+        max_tokens=10,
         engine_s=0.25,
         predicted_s=0.0,
         failed=False,

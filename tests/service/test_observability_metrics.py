@@ -28,7 +28,7 @@ def registry() -> CollectorRegistry:
 
 @pytest.fixture
 def cards() -> list[VariantCard]:
-    return [card("v", lineage="multi-task"), card("w", "embed", revision="r2")]
+    return [card("v", lineage="multi-task"), card("w", "embed", revision="r2", shared_bytes=20)]
 
 
 @pytest.fixture
@@ -75,6 +75,7 @@ def test_refused_requests_count_by_reason_and_not_by_duration(
 ) -> None:
     for variant, result, reason in [
         ("v", Result.OVERLOADED, "queue-full"),
+        ("v", Result.DEADLINE, None),
         (None, Result.REJECTED, "shape"),
         (None, Result.CANCELLED, None),
     ]:
@@ -84,42 +85,63 @@ def test_refused_requests_count_by_reason_and_not_by_duration(
     assert read("xlmr_requests_total", labels | {"variant": "v", "outcome": "overloaded"}) == 1.0
     assert read("xlmr_requests_total", labels | {"variant": NO_VARIANT, "outcome": "rejected"}) == 1.0
     assert read("xlmr_requests_total", labels | {"variant": NO_VARIANT, "outcome": "cancelled"}) == 1.0
+    assert read("xlmr_deadline_missed_total") == 1.0
+    assert read("xlmr_cancelled_total") == 1.0
     assert read("xlmr_rejected_total", {"reason": "queue-full"}) == 1.0
     assert read("xlmr_rejected_total", {"reason": "shape"}) == 1.0
     assert read("xlmr_request_duration_seconds_count", {"variant": "v"}) == 0.0
 
 
 def test_batches_count_with_their_cut_and_size(registry: CollectorRegistry, metrics: Metrics) -> None:
-    for num_tokens, cut, failed in [(100, "budget", False), (3, "empty", True)]:
+    for num_tokens, cut, predicted_s, failed in [
+        (100, "budget", 0.2, False),
+        (3, "empty", 0.2, True),
+        (300, "empty", 0.0, False),
+    ]:
         metrics.batch_ended(
             BatchReport(
                 variant="v",
                 cut=cut,
                 num_tokens=num_tokens,
                 num_sequences=2,
+                max_tokens=200,
                 engine_s=0.25,
-                predicted_s=0.2,
+                predicted_s=predicted_s,
                 failed=failed,
             )
         )
     read = registry.get_sample_value
     assert read("xlmr_batches_total", {"variant": "v", "cut": "budget"}) == 1.0
-    assert read("xlmr_batches_total", {"variant": "v", "cut": "empty"}) == 1.0
-    assert read("xlmr_batch_tokens_sum") == 103.0
+    assert read("xlmr_batches_total", {"variant": "v", "cut": "empty"}) == 2.0
+    assert read("xlmr_batch_tokens_sum") == 403.0
     assert read("xlmr_batch_tokens_bucket", {"le": "64.0"}) == 1.0
-    assert read("xlmr_batch_sequences_sum") == 4.0
-    assert read("xlmr_batch_sequences_bucket", {"le": "2.0"}) == 2.0
-    assert read("xlmr_engine_busy_seconds_total") == 0.5
+    assert read("xlmr_batch_sequences_sum") == 6.0
+    assert read("xlmr_batch_sequences_bucket", {"le": "2.0"}) == 3.0
+    assert read("xlmr_engine_busy_seconds_total") == 0.75
+    assert read("xlmr_batch_fill_ratio_sum") == pytest.approx(0.5 + 0.015 + 1.0)
+    # Only the first has a prediction that can be held against what it took.
+    assert read("xlmr_batch_predicted_seconds_total", {"variant": "v"}) == 0.2
+    assert read("xlmr_batch_actual_seconds_total", {"variant": "v"}) == 0.25
+    assert read("xlmr_batch_prediction_error_ratio_count") == 1.0
+    assert read("xlmr_batch_prediction_error_ratio_sum") == pytest.approx(0.2)
 
 
 def test_gauges_are_what_was_read_last(registry: CollectorRegistry, metrics: Metrics) -> None:
     reading = BackendStatistics(
-        queue_requests=3, queue_tokens=70, engine_busy_s=1.0, num_batches=2, ready=True
+        queue_requests=3,
+        queue_tokens=70,
+        engine_busy_s=1.0,
+        num_batches=2,
+        ready=True,
+        backlog_s=1.5,
+        cost_error_p90=0.25,
     )
     metrics.read(reading, ready=True)
     read = registry.get_sample_value
     assert read("xlmr_queue_requests") == 3.0
     assert read("xlmr_queue_tokens") == 70.0
+    assert read("xlmr_queue_predicted_seconds") == 1.5
+    assert read("xlmr_cost_error_p90_ratio") == 0.25
     assert read("xlmr_ready") == 1.0
     metrics.read(reading, ready=False)
     assert read("xlmr_ready") == 0.0
@@ -132,6 +154,11 @@ def test_variants_are_described(registry: CollectorRegistry, metrics: Metrics) -
     second = {"variant": "w", "revision": "r2", "head": "embed", "lineage": "none"}
     assert read("xlmr_variant_info", first | common) == 1.0
     assert read("xlmr_variant_info", second | common) == 1.0
+    assert read("xlmr_variant_owned_bytes", {"variant": "v"}) == 100.0
+    assert read("xlmr_variant_shared_bytes", {"variant": "w"}) == 20.0
+    metrics.describe_build(version="0.1", revision="abc", torch="2.13", python="3.11")
+    build = {"version": "0.1", "revision": "abc", "torch": "2.13", "python": "3.11"}
+    assert read("xlmr_build_info", build) == 1.0
 
 
 def test_every_series_stands_at_zero_before_any_traffic(
@@ -149,7 +176,7 @@ def test_every_series_stands_at_zero_before_any_traffic(
             assert ("xlmr_stage_duration_seconds_count", *sorted([variant, stage.value])) in series
     for reason in REASONS:
         assert ("xlmr_rejected_total", reason) in series
-    counted = [sample for sample in samples if not sample.name.endswith(("_created", "_info"))]
+    counted = [sample for sample in samples if not sample.name.endswith(("_created", "_info", "_bytes"))]
     assert {sample.value for sample in counted} == {0.0}
 
 
