@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from loadtest.analysis.capacity import Block, capacity, capacity_ratio
 from loadtest.analysis.capacity_search import Plan, Probe, Search, Stage
-from loadtest.analysis.equivalence import Direction, verdict_of
+from loadtest.analysis.equivalence import Direction, pairs_needed, verdict_of
 from loadtest.analysis.objectives import What, parse_objectives
 from loadtest.report.study_record import Capacity, Comparison, Correction, Margin, VerdictWord
 from loadtest.report.study_record import Probe as ProbeRecord
@@ -164,6 +164,11 @@ def ratio(swept: Swept, target: Target, declared: StudyFile, arm: str) -> Compar
         marked=word in (VerdictWord.FASTER, VerdictWord.SLOWER),
         word=word,
         num_pairs=found.num_pairs,
+        num_pairs_needed=(
+            pairs_needed(found.log_ratio, sd=found.sd, margins=margins, alpha=alpha)
+            if word is VerdictWord.INCONCLUSIVE and found.log_ratio is not None and found.sd is not None
+            else None
+        ),
     )
 
 

@@ -1,0 +1,104 @@
+"""Scores of both arms over the same items, and what tokens explain."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from loadtest.analysis.scoring import ItemScore, Score
+from loadtest.analysis.scoring.score import TagCounts
+from loadtest.datasets.tasks import Metric, Task
+from loadtest.report.study_record import VerdictWord
+from loadtest.study.differences import compare_quality
+from loadtest.study.token_share import token_fit
+from tests.loadtest.study.made_up import group, summary
+
+
+def score(task: Task, metric: Metric, language: str, items: list[ItemScore]) -> Score:
+    return Score(
+        task=task,
+        language=language,
+        metric=metric,
+        value=None,
+        n_scored=len(items),
+        n_without_gold=0,
+        n_unanswered=0,
+        items=tuple(items),
+    )
+
+
+def right(task: str, language: str, flags: list[int]) -> list[ItemScore]:
+    return [
+        ItemScore(item=f"{task}/{language}/{i:06d}", value=float(flag), is_correct=bool(flag))
+        for i, flag in enumerate(flags)
+    ]
+
+
+def test_a_task_that_one_arm_answers_better_is_found() -> None:
+    ours = [score(Task.TATOEBA, Metric.RETRIEVAL_ACCURACY, "de", right("tatoeba", "de", [1] * 90 + [0] * 10))]
+    theirs = [
+        score(Task.TATOEBA, Metric.RETRIEVAL_ACCURACY, "de", right("tatoeba", "de", [1] * 40 + [0] * 60))
+    ]
+    (found,) = compare_quality(ours, theirs, np.random.default_rng(1), alpha=0.05)
+    assert (found.task, found.n, found.word) == ("tatoeba", 100, VerdictWord.BETTER)
+    assert found.difference == pytest.approx(0.5)
+    assert [found.score, found.reference_score] == pytest.approx([0.9, 0.4])
+
+
+def test_equal_answers_differ_by_nothing() -> None:
+    flags = [1, 0, 1, 1, 0] * 20
+    both = [score(Task.XNLI, Metric.ACCURACY, code, right("xnli", code, flags)) for code in ("en", "sw")]
+    (found,) = compare_quality(both, both, np.random.default_rng(1), alpha=0.05)
+    assert (found.n, found.difference, found.word) == (200, 0.0, VerdictWord.EQUIVALENT)
+
+
+def test_translations_of_one_item_are_one_unit() -> None:
+    """The same ten items in twenty languages say no more than ten items do."""
+    languages = [f"l{i}" for i in range(20)]
+    ours_flags, theirs_flags = [1] * 7 + [0] * 3, [1] * 4 + [0] * 6
+
+    def arm(task: Task, flags: list[int]) -> list[Score]:
+        return [score(task, Metric.ACCURACY, code, right(task.value, code, flags)) for code in languages]
+
+    (parallel,) = compare_quality(
+        arm(Task.XNLI, ours_flags), arm(Task.XNLI, theirs_flags), np.random.default_rng(1), alpha=0.05
+    )
+    (apart,) = compare_quality(
+        arm(Task.TATOEBA, ours_flags), arm(Task.TATOEBA, theirs_flags), np.random.default_rng(1), alpha=0.05
+    )
+    assert parallel.difference == pytest.approx(0.3)
+    assert apart.difference == pytest.approx(0.3)
+    assert parallel.p_value is not None
+    assert apart.p_value is not None
+    assert apart.p_value < 1e-6 < parallel.p_value
+    assert parallel.word is VerdictWord.INCONCLUSIVE
+
+
+def test_tags_are_compared_by_the_f1_of_their_sums() -> None:
+    def tagged(matched: int) -> list[ItemScore]:
+        counts = TagCounts(num_matched=matched, num_predicted=4, num_gold=4)
+        return [
+            ItemScore(item=f"panx/en/{i:06d}", value=matched / 4, is_correct=matched == 4, counts=counts)
+            for i in range(40)
+        ]
+
+    (found,) = compare_quality(
+        [score(Task.PANX, Metric.ENTITY_F1, "en", tagged(3))],
+        [score(Task.PANX, Metric.ENTITY_F1, "en", tagged(2))],
+        np.random.default_rng(1),
+        alpha=0.05,
+    )
+    assert [found.score, found.reference_score] == pytest.approx([0.75, 0.5])
+    assert found.word is VerdictWord.BETTER
+
+
+def test_tokens_explain_a_straight_line_whole() -> None:
+    by_language = {
+        code: group(tokens=tokens, service_s=0.01 + 0.001 * tokens)
+        for code, tokens in {"en": 10.0, "sw": 15.0, "el": 30.0, "yo": 42.0}.items()
+    }
+    fit = token_fit("old", summary(group(), by_language=by_language))
+    assert fit is not None
+    assert [fit.intercept_s, fit.slope_s, fit.r_squared] == pytest.approx([0.01, 0.001, 1.0])
+    assert {point.language: point.tokens for point in fit.points}["el"] == 30.0
+    assert token_fit("old", summary(group(), by_language=dict(list(by_language.items())[:2]))) is None
