@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING, Any
 import altair as alt
 
 from loadtest.report import formats
-from loadtest.report.chart_style import Canvas, Figure, LegendEntry, Paint, draw, log_ticks, series_paint
+from loadtest.report.chart_style import (
+    Canvas,
+    Figure,
+    LegendEntry,
+    Paint,
+    arm_colors,
+    draw,
+    log_ticks,
+    series_paint,
+)
 from loadtest.report.curves import CurvePoint, tail_of
 
 if TYPE_CHECKING:
@@ -108,17 +117,9 @@ def _rows(arms: Sequence[ArmCurves]) -> list[dict[str, Any]]:
 
 def _chart(arms: Sequence[ArmCurves], canvas: Canvas) -> Any:
     rows = _rows(arms)
-    top = max((row["tail"] for row in rows), default=1.0)
-    shares = [share for share in SHARES if tail_of(share) <= top] or [0.0]
-    labels = {f"{tail_of(share):.4f}": f"{share * 100:g} %" for share in shares}
-    lookup = ", ".join(f"'{tail}': '{label}'" for tail, label in labels.items())
-    color = alt.Color(
-        "arm:N",
-        scale=alt.Scale(
-            domain=list(range(len(arms))), range=[series_paint(i).placeholder for i in range(len(arms))]
-        ),
-        legend=None,
-    )
+    kinds = alt.Scale(domain=["latency", "service"], range=[[1, 0], DASH])
+    parts = alt.Scale(domain=["firm", "thin"], range=[1, THIN_OPACITY])
+    ticks = alt.Axis(values=log_ticks(*_domain(rows), dense=not canvas.narrow), format=",~g")
     lines = (
         alt.Chart(alt.InlineData(values=rows))
         .mark_line(interpolate="step-after", strokeWidth=2, strokeJoin="round")
@@ -127,35 +128,32 @@ def _chart(arms: Sequence[ArmCurves], canvas: Canvas) -> Any:
                 "ms:Q",
                 title="milliseconds (log scale)",
                 scale=alt.Scale(type="log", domain=_domain(rows), nice=False),
-                axis=alt.Axis(
-                    values=log_ticks(*_domain(rows), dense=not canvas.narrow), format=",~g", grid=True
-                ),
+                axis=ticks,
             ),
-            y=alt.Y(
-                "tail:Q",
-                title="requests answered",
-                scale=alt.Scale(domain=[0, top], nice=False),
-                axis=alt.Axis(
-                    values=[tail_of(share) for share in shares],
-                    labelExpr=f"{{{lookup}}}[format(datum.value, '.4f')]",
-                ),
-            ),
-            color=color,
+            y=_tail_axis(max(row["tail"] for row in rows)),
+            color=arm_colors(len(arms)),
             detail="curve:N",
-            strokeDash=alt.StrokeDash(
-                "kind:N",
-                scale=alt.Scale(domain=["latency", "service"], range=[[1, 0], DASH]),
-                legend=None,
-            ),
-            opacity=alt.Opacity(
-                "part:N",
-                scale=alt.Scale(domain=["firm", "thin"], range=[1, THIN_OPACITY]),
-                legend=None,
-            ),
+            strokeDash=alt.StrokeDash("kind:N", scale=kinds, legend=None),
+            opacity=alt.Opacity("part:N", scale=parts, legend=None),
         )
     )
     layers = lines + _labels(arms[0]) if len(arms) == 1 else lines
     return layers.properties(width=canvas.width, height=300 if canvas.narrow else 340)
+
+
+def _tail_axis(top: float) -> alt.Y:
+    """Return the stretched axis, labelled with the shares that its positions stand for."""
+    shares = [share for share in SHARES if tail_of(share) <= top]
+    labels = ", ".join(f"'{tail_of(share):.4f}': '{share * 100:g} %'" for share in shares)
+    return alt.Y(
+        "tail:Q",
+        title="requests answered",
+        scale=alt.Scale(domain=[0, top], nice=False),
+        axis=alt.Axis(
+            values=[tail_of(share) for share in shares],
+            labelExpr=f"{{{labels}}}[format(datum.value, '.4f')]",
+        ),
+    )
 
 
 def _labels(arm: ArmCurves) -> Any:

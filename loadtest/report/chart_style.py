@@ -102,6 +102,13 @@ def series_paint(position: int) -> Paint:
     return SERIES[position % len(SERIES)]
 
 
+def arm_colors(num_arms: int) -> alt.Color:
+    """Return the colour channel of charts whose rows number their arm under ``arm``."""
+    places = list(range(num_arms))
+    paints = [series_paint(place).placeholder for place in places]
+    return alt.Color("arm:N", scale=alt.Scale(domain=places, range=paints), legend=None)
+
+
 def arm_letter(position: int) -> str:
     """Return the letter that stands for the arm at this position where its name has no room."""
     return chr(ord("A") + position)

@@ -12,6 +12,7 @@ from loadtest.report.chart_style import (
     Figure,
     LegendEntry,
     Paint,
+    arm_colors,
     draw,
     label_room,
     log_ticks,
@@ -100,7 +101,6 @@ def _limits(capacities: Sequence[Capacity]) -> list[dict[str, Any]]:
 
 
 def _shared(capacities: Sequence[Capacity], canvas: Canvas, title: str | None) -> tuple[alt.X, alt.Color]:
-    places = list(range(len(capacities)))
     rates = [probe.rate_per_s for capacity in capacities for probe in capacity.probes]
     x = alt.X(
         "rate:Q",
@@ -108,12 +108,7 @@ def _shared(capacities: Sequence[Capacity], canvas: Canvas, title: str | None) -
         scale=alt.Scale(domain=[0, max(rates, default=1) * 1.05], nice=False),
         axis=alt.Axis(tickCount=canvas.ticks, labels=title is not None, ticks=title is not None),
     )
-    color = alt.Color(
-        "arm:N",
-        scale=alt.Scale(domain=places, range=[series_paint(i).placeholder for i in places]),
-        legend=None,
-    )
-    return x, color
+    return x, arm_colors(len(capacities))
 
 
 def _domain(capacities: Sequence[Capacity]) -> list[float]:

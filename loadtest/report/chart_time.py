@@ -17,6 +17,7 @@ from loadtest.report.chart_style import (
     Figure,
     LegendEntry,
     Paint,
+    arm_colors,
     draw,
     label_room,
     log_ticks,
@@ -128,15 +129,6 @@ def _points(arms: Sequence[ArmSlices]) -> alt.OverlayMarkDef | bool:
     return alt.OverlayMarkDef(filled=True, size=36) if few else False
 
 
-def _colors(arms: Sequence[ArmSlices]) -> alt.Color:
-    places = list(range(len(arms)))
-    return alt.Color(
-        "arm:N",
-        scale=alt.Scale(domain=places, range=[series_paint(i).placeholder for i in places]),
-        legend=None,
-    )
-
-
 def _latency(arms: Sequence[ArmSlices], canvas: Canvas, room: int) -> Any:
     rows = _rows(arms)
     known = [row["ms"] for row in rows if row["ms"]]
@@ -149,7 +141,7 @@ def _latency(arms: Sequence[ArmSlices], canvas: Canvas, room: int) -> Any:
             scale=alt.Scale(type="log", domain=domain, nice=False),
             axis=alt.Axis(minExtent=room, format=",~g", values=log_ticks(*domain)),
         ),
-        color=_colors(arms),
+        color=arm_colors(len(arms)),
         strokeDash=alt.StrokeDash(
             "kind:N",
             scale=alt.Scale(domain=["median", "slowest"], range=[[1, 0], [4, 3]]),
@@ -184,7 +176,7 @@ def _in_flight(arms: Sequence[ArmSlices], canvas: Canvas, room: int) -> Any:
                 scale=alt.Scale(zero=True, nice=True),
                 axis=alt.Axis(minExtent=room, tickCount=3),
             ),
-            color=_colors(arms),
+            color=arm_colors(len(arms)),
         )
         .properties(width=canvas.width, height=110)
     )

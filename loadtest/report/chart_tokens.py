@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING, Any
 import altair as alt
 
 from loadtest.report import formats
-from loadtest.report.chart_style import Canvas, Figure, LegendEntry, Paint, draw, label_room, series_paint
+from loadtest.report.chart_style import (
+    Canvas,
+    Figure,
+    LegendEntry,
+    Paint,
+    arm_colors,
+    draw,
+    label_room,
+    series_paint,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -59,12 +68,7 @@ def _chart(fits: Sequence[TokenFit], canvas: Canvas) -> Any:
         for i, fit in enumerate(fits)
         for at in (min(point["tokens"] for point in points), reach)
     ]
-    places = list(range(len(fits)))
-    color = alt.Color(
-        "arm:N",
-        scale=alt.Scale(domain=places, range=[series_paint(i).placeholder for i in places]),
-        legend=None,
-    )
+    color = arm_colors(len(fits))
     x = alt.X(
         "tokens:Q",
         title="mean tokens a request",

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from loadtest.analysis.objectives import Objective
-    from loadtest.analysis.scoring import Answer, Score
+    from loadtest.analysis.scoring import Agreement, Answer, Score
     from loadtest.report.quality import Cell
     from loadtest.report.run_files import RunFiles
 
@@ -65,23 +65,10 @@ def examine(
     scored, answers = score_runs(runs, frame, told)
     unloaded, unloaded_scores = _unloaded(references, told)
     frame = _with_correct(frame, scored)
+    agreements = _agreements(frame, answers, unloaded)
     verdicts = {
-        arm: Verdicts(
-            scores=found.cells,
-            agreements=(
-                compare_cells(frame.filter(pl.col("arm") == arm), answers, unloaded[arm])
-                if arm in unloaded
-                else {}
-            ),
-        )
-        for arm, found in scored.items()
+        arm: Verdicts(scores=found.cells, agreements=agreements.get(arm, {})) for arm, found in scored.items()
     }
-    grouping = Grouping(
-        frame=frame,
-        window_of=lambda rows: window_of(rows, runs),
-        verdicts=verdicts,
-        objective_s=latency_limit_s(declared),
-    )
     window = window_of(frame, runs)
     evidence = Evidence(
         samples=frame,
@@ -91,11 +78,26 @@ def examine(
     )
     return Examined(
         frame=frame,
-        grouping=grouping,
+        grouping=Grouping(
+            frame=frame,
+            window_of=lambda rows: window_of(rows, runs),
+            verdicts=verdicts,
+            objective_s=latency_limit_s(declared),
+        ),
         window=window,
         objectives=_verdicts(declared, evidence) if len(scored) == 1 else (),
         problems=tuple(problem for found in scored.values() for problem in found.problems),
     )
+
+
+def _agreements(
+    frame: pl.DataFrame, answers: Mapping[int, Answer], unloaded: Mapping[str, Mapping[str, Answer]]
+) -> dict[str, dict[Cell, Agreement]]:
+    """Compare each arm's answers with its own unloaded ones, where there are any."""
+    return {
+        arm: compare_cells(frame.filter(pl.col("arm") == arm), answers, before)
+        for arm, before in unloaded.items()
+    }
 
 
 def _verdicts(declared: Sequence[Objective], evidence: Evidence) -> tuple[ObjectiveVerdict, ...]:

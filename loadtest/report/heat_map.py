@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from loadtest.report.records import Group
-    from loadtest.report.study_record import Comparison
 
 LEVELS = 7
 Cells = dict[str, dict[str, "Group"]]
@@ -185,50 +184,6 @@ def heat_map(measure: Measure, cells: Mapping[str, Mapping[str, Group]], prefix:
         rows=tuple((language, tuple(cell(task, language) for task in tasks)) for language in languages),
         low=measure.write(min(known)),
         high=measure.write(max(known)),
-    )
-
-
-def ratio_map(comparisons: Iterable[Comparison], arm: str) -> HeatMap | None:
-    """Return the ratios of an arm to the reference by task and language, marked where they stay different."""
-    found = {
-        (comparison.task, comparison.language): comparison
-        for comparison in comparisons
-        if comparison.task and comparison.language and comparison.arm == arm
-    }
-    known = [abs(c.log_ratio) for c in found.values() if c.log_ratio is not None]
-    if not known:
-        return None
-    tasks = task_order({task for task, _ in found if task})
-    languages = language_order({language for _, language in found if language})
-    largest = max(known) or 1.0
-
-    def cell(task: str, language: str) -> HeatCell | None:
-        comparison = found.get((task, language))
-        if comparison is None:
-            return None
-        ratio = comparison.log_ratio
-        level = None if ratio is None else round((ratio / largest + 1) / 2 * (LEVELS - 1))
-        words = (
-            f"{task_title(task)}, {language}: ratio {formats.ratio_change(ratio)}, {comparison.word}"
-            f"{' after correction' if comparison.marked else ''}"
-        )
-        return HeatCell(
-            text=formats.ratio_change(ratio),
-            n=comparison.num_pairs,
-            level=level,
-            mark="*" if comparison.marked else "",
-            words=words,
-        )
-
-    return HeatMap(
-        key="ratio",
-        title="ratio of latency",
-        caption=f"{arm} to the reference; * stays different from 1 after correction; n counts pairs",
-        scale="both",
-        tasks=tasks,
-        rows=tuple((language, tuple(cell(task, language) for task in tasks)) for language in languages),
-        low=formats.ratio_change(-largest),
-        high=formats.ratio_change(largest),
     )
 
 

@@ -20,7 +20,8 @@ from loadtest.report.chart_time import ArmSlices, time_figure
 from loadtest.report.chart_tokens import tokens_figure
 from loadtest.report.curves import latency_curve
 from loadtest.report.headline import arm_tags, headline, percentiles_of
-from loadtest.report.heat_map import heat_maps, ratio_map
+from loadtest.report.heat_map import heat_maps
+from loadtest.report.ratio_map import ratio_map
 from loadtest.report.records import Check
 from loadtest.report.slices import time_slices
 from loadtest.report.verdict import strip_of

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,11 +12,26 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Browser
 
 pytestmark = pytest.mark.browser
 
+SCHEMES = ("light", "dark")
 WIDTHS = {"desk": 1280, "phone": 390}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seen:
+    """What one look at one page found."""
+
+    width: int
+    complaints: list[str]
+    scroll_width: int
+    num_sections: int
+    drawings: dict[str, bool]
+    pale: list[str]
+    overlapping: list[str]
+    sticking_out: list[str]
 
 
 @pytest.fixture(scope="module")
@@ -31,21 +47,15 @@ def browser() -> Iterator[Browser]:
         launched.close()
 
 
-@pytest.fixture(params=["run", "study"])
-def path(request: pytest.FixtureRequest, reported_run: Path, reported_study: Path) -> Path:
-    return (reported_run if request.param == "run" else reported_study) / "report.html"
-
-
-@pytest.fixture(params=list(WIDTHS))
-def width(request: pytest.FixtureRequest) -> int:
-    return WIDTHS[request.param]
-
-
-@pytest.fixture(params=["light", "dark"])
-def opened(
-    request: pytest.FixtureRequest, browser: Browser, path: Path, width: int
-) -> Iterator[tuple[Page, list[str]]]:
-    context = browser.new_context(viewport={"width": width, "height": 844}, color_scheme=request.param)
+@pytest.fixture(
+    scope="module",
+    params=[(page, width, scheme) for page in ("run", "study") for width in WIDTHS for scheme in SCHEMES],
+    ids="-".join,
+)
+def seen(request: pytest.FixtureRequest, browser: Browser, reported_run: Path, reported_study: Path) -> Seen:
+    kind, name, scheme = request.param
+    path, width = (reported_run if kind == "run" else reported_study) / "report.html", WIDTHS[name]
+    context = browser.new_context(viewport={"width": width, "height": 844}, color_scheme=scheme)
     page = context.new_page()
     complaints: list[str] = []
     page.on("console", lambda message: complaints.append(f"console: {message.text}"))
@@ -55,37 +65,39 @@ def opened(
         lambda asked: complaints.append(f"request: {asked.url}") if asked.url != path.as_uri() else None,
     )
     page.goto(path.as_uri(), wait_until="networkidle")
-    yield page, complaints
+    found = Seen(
+        width=width,
+        complaints=complaints,
+        scroll_width=page.evaluate("document.documentElement.scrollWidth"),
+        num_sections=page.locator("section").count(),
+        drawings={key: page.locator(f".chart .{key} svg").first.is_visible() for key in ("wide", "narrow")},
+        pale=page.evaluate(CONTRAST),
+        overlapping=page.evaluate(OVERLAPS),
+        sticking_out=page.evaluate(STICKING_OUT),
+    )
     context.close()
+    return found
 
 
-def test_the_page_opens_without_requests_or_complaints_and_fits(
-    opened: tuple[Page, list[str]], width: int
-) -> None:
-    page, complaints = opened
-    assert complaints == []
-    assert page.evaluate("document.documentElement.scrollWidth") <= width
-    assert page.locator("section").count() >= 9
-    shown = ".chart .narrow svg" if width < 640 else ".chart .wide svg"
-    hidden = ".chart .wide svg" if width < 640 else ".chart .narrow svg"
-    assert page.locator(shown).first.is_visible()
-    assert not page.locator(hidden).first.is_visible()
+def test_the_page_opens_without_requests_or_complaints(seen: Seen) -> None:
+    assert seen.complaints == []
+    assert seen.num_sections >= 9
 
 
-def test_text_stands_out_from_what_is_behind_it(opened: tuple[Page, list[str]]) -> None:
+def test_the_page_fits_its_window_and_shows_the_drawings_made_for_it(seen: Seen) -> None:
+    assert seen.scroll_width <= seen.width
+    is_phone = seen.width < 640
+    assert seen.drawings == {"wide": not is_phone, "narrow": is_phone}
+
+
+def test_text_stands_out_from_what_is_behind_it(seen: Seen) -> None:
     """WCAG AA: 4.5 to 1 for text, in either colour scheme; cells of the maps included."""
-    page, _ = opened
-    assert page.evaluate(CONTRAST) == []
+    assert seen.pale == []
 
 
-def test_no_label_lies_on_another(opened: tuple[Page, list[str]]) -> None:
-    page, _ = opened
-    assert page.evaluate(OVERLAPS) == []
-
-
-def test_nothing_sticks_out_of_its_drawing(opened: tuple[Page, list[str]]) -> None:
-    page, _ = opened
-    assert page.evaluate(STICKING_OUT) == []
+def test_no_label_lies_on_another_or_sticks_out_of_its_drawing(seen: Seen) -> None:
+    assert seen.overlapping == []
+    assert seen.sticking_out == []
 
 
 def test_tabs_switch_between_maps_by_keyboard(browser: Browser, reported_run: Path) -> None:

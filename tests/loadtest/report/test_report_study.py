@@ -11,7 +11,7 @@ import pytest
 from loadtest.report.chart_forest import forest_figure
 from loadtest.report.chart_sweep import sweep_figure
 from loadtest.report.chart_tokens import tokens_figure
-from loadtest.report.heat_map import ratio_map
+from loadtest.report.ratio_map import ratio_map
 from loadtest.report.run_files import ReportError
 from loadtest.report.study_files import choose_runs, read_record, read_study, save_study
 from loadtest.report.study_record import Interval, Margin, Phase, StudyRecord, StudyRun
