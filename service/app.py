@@ -1,7 +1,8 @@
 """The composition root: the only place where the parts of the service are built and joined.
 
 Rules: parts get everything that they need as arguments; the weights load on the engine's
-thread after the app has started, so that liveness answers meanwhile.
+thread after the app has started, so that liveness answers meanwhile. The file is long
+because everything meets here, and nowhere else.
 """
 
 from __future__ import annotations

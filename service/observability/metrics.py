@@ -3,7 +3,8 @@
 Rules: names are those of the design and start with ``xlmr_``; base units; labels come from
 closed sets, and every series of a variant exists from the moment that it is loaded, at
 zero, so that rates and alerts do not start in the dark. The registry is handed in. Metrics
-observe: nothing depends on them.
+observe: nothing depends on them. The file is long because it is a list: one place to look a
+metric up in.
 """
 
 from __future__ import annotations
