@@ -36,6 +36,8 @@ def test_sliding_by_hand(num_pieces: int, room: int, stride: int, windows: list[
         ([2, 2, 2], 5, 2, [(0, 4), (2, 6)]),
         ([2, 2, 2], 5, 1, [(0, 4), (4, 6)]),  # one shared token would be half a word
         ([3, 1, 4], 5, 4, [(0, 4), (3, 8)]),  # the overlap gives way so that the next word fits
+        ([1, 1, 1, 1, 4], 5, 4, [(0, 4), (3, 8)]),  # by three words of four
+        ([2, 3, 1, 4], 5, 3, [(0, 5), (2, 6), (5, 10)]),  # but by no more than it must
         ([1, 9, 1], 5, 0, [(0, 1), (1, 6), (6, 11)]),  # a word longer than a window is cut inside
         ([12], 5, 2, [(0, 5), (3, 8), (7, 12)]),
     ],
