@@ -9,7 +9,6 @@ import pytest
 import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
 from schemathesis import GenerationMode
-from schemathesis.checks import CheckFunction
 from schemathesis.specs.openapi.checks import (
     content_type_conformance,
     negative_data_rejection,
@@ -23,6 +22,7 @@ from tests.service.serving import HEADS
 
 if TYPE_CHECKING:
     from schemathesis import Case
+    from schemathesis.checks import CheckFunction
     from schemathesis.schemas import BaseSchema
 
     from tests.service.serving import Served
