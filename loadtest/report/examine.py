@@ -13,6 +13,7 @@ import polars as pl
 
 from loadtest.analysis.attainment import Evidence, attain
 from loadtest.analysis.objectives import ObjectiveError, latency_limit_s, parse_objectives
+from loadtest.analysis.scoring import Tolerance
 from loadtest.report.answers import read_answers, read_searched
 from loadtest.report.frames import MICRO, pool
 from loadtest.report.grouping import Grouping, Verdicts
@@ -65,7 +66,7 @@ def examine(
     scored, answers = score_runs(runs, frame, told)
     unloaded, unloaded_scores = _unloaded(references, told)
     frame = _with_correct(frame, scored)
-    agreements = _agreements(frame, answers, unloaded)
+    agreements = _agreements(frame, answers, unloaded, _tolerances(runs))
     verdicts = {
         arm: Verdicts(scores=found.cells, agreements=agreements.get(arm, {})) for arm, found in scored.items()
     }
@@ -90,12 +91,21 @@ def examine(
     )
 
 
+def _tolerances(runs: Sequence[RunFiles]) -> dict[str, Tolerance]:
+    """Return, by variant, how far numbers may lie apart where its dtype says so."""
+    cards = [card for run in runs for card in run.info.variants]
+    return {card.name: Tolerance.for_dtype(card.dtype) for card in cards}
+
+
 def _agreements(
-    frame: pl.DataFrame, answers: Mapping[int, Answer], unloaded: Mapping[str, Mapping[str, Answer]]
+    frame: pl.DataFrame,
+    answers: Mapping[int, Answer],
+    unloaded: Mapping[str, Mapping[str, Answer]],
+    tolerances: Mapping[str, Tolerance],
 ) -> dict[str, dict[Cell, Agreement]]:
     """Compare each arm's answers with its own unloaded ones, where there are any."""
     return {
-        arm: compare_cells(frame.filter(pl.col("arm") == arm), answers, before)
+        arm: compare_cells(frame.filter(pl.col("arm") == arm), answers, before, tolerances)
         for arm, before in unloaded.items()
     }
 

@@ -47,11 +47,13 @@ def write_report(
     Raises:
         ReportError: a file is missing or damaged, or an objective cannot be read.
     """
+    told("Reading files", 0, 1)
     found = read_study(folder) if is_study(folder) else None
     runs = found.runs if found else (read_run(folder),)
     references = found.references if found else ()
     if reference_dir is not None:
         references = (read_run(reference_dir),)
+    told("Reading files", 1, 1)
     examined = examine(runs, references, objectives, told)
     summary = summarise(runs, examined)
     save_summary(folder, summary)

@@ -29,15 +29,19 @@ def compare_cells(
     frame: pl.DataFrame,
     answers: Mapping[int, Answer],
     unloaded: Mapping[str, Answer],
-    tolerance: Tolerance | None = None,
+    tolerances: Mapping[str, Tolerance],
 ) -> dict[Cell, Agreement]:
-    """Compare every answer given under load with the unloaded one of its item, by task and language."""
+    """Compare every answer given under load with the unloaded one of its item, by task and language.
+
+    ``tolerances``: by variant, of those that are not held to the usual bound.
+    """
     found: dict[Cell, Agreement] = {}
     for names, rows in frame.group_by(["task", "language"], maintain_order=True):
         task, language = (str(name) for name in names)
         pairs = (
             (item, answers[row]) for row, item in rows.select("row", "item").iter_rows() if row in answers
         )
+        tolerance = tolerances.get(str(rows["variant"][0]))
         found[task, language] = agreement(unloaded, pairs, tolerance)
     return found
 

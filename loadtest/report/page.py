@@ -20,7 +20,7 @@ from loadtest.report.chart_time import ArmSlices, time_figure
 from loadtest.report.chart_tokens import tokens_figure
 from loadtest.report.curves import latency_curve
 from loadtest.report.headline import arm_tags, headline, percentiles_of
-from loadtest.report.heat_map import heat_maps
+from loadtest.report.heat_map import heat_maps, task_title
 from loadtest.report.ratio_map import ratio_map
 from loadtest.report.records import Check
 from loadtest.report.slices import time_slices
@@ -53,6 +53,7 @@ class Page:
     pooled: str
     left_out: bool
     is_synthetic: bool
+    unscored: tuple[str, ...]
     comparisons: tuple[tuple[str, tuple[Comparison, ...], bool], ...]
     arms: tuple[ArmTag, ...]
     tasks: tuple[tuple[str, tuple[TableRow, ...]], ...]
@@ -88,6 +89,7 @@ def build_page(  # noqa: PLR0913 - options by name
         pooled=pooling.sentence if pooling else "",
         left_out=bool(pooling and pooling.num_left_out),
         is_synthetic=any(variant.synthetic for variant in summary.variants),
+        unscored=_unscored(summary),
         comparisons=() if study is None else _comparisons(study),
         arms=tags,
         tasks=headline(summary),
@@ -116,6 +118,30 @@ def _pooled_checks(checks: Sequence[Check]) -> tuple[Check, ...]:
             )
         )
     return tuple(pooled)
+
+
+def _unscored(summary: Summary) -> tuple[str, ...]:
+    """Say what the scores leave out."""
+    qualities = [
+        (task, group.quality)
+        for arm in summary.by_arm.values()
+        for task, group in arm.by_task.items()
+        if group.quality is not None
+    ]
+    without_gold = sum(quality.num_without_gold for _, quality in qualities)
+    unanswered = sum(quality.num_unanswered for _, quality in qualities)
+    partial = sorted({task_title(task) for task, quality in qualities if quality.languages_missing})
+    said = []
+    if without_gold:
+        said.append(f"{formats.plural(without_gold, 'answered item')} without gold: replayed and not scored.")
+    if unanswered:
+        said.append(f"{formats.plural(unanswered, 'item')} without an answer: scored as wrong.")
+    if partial:
+        said.append(
+            f"Fewer languages than the benchmark's in {', '.join(partial)}: "
+            "not comparable with published means."
+        )
+    return tuple(said)
 
 
 def _comparisons(study: StudyRecord) -> tuple[tuple[str, tuple[Comparison, ...], bool], ...]:

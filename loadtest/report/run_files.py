@@ -46,6 +46,7 @@ class VariantInfo(BaseModel):
     revision: str | None = None
     synthetic: bool = False
     labels: tuple[str, ...] | None = None
+    dtype: str | None = None
 
 
 class Gauges(BaseModel):

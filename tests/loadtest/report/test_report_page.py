@@ -258,6 +258,18 @@ def test_the_command_the_trace_and_the_environment_are_shown(page: Reader, repor
     assert "synthetic weights" in said
 
 
+def test_what_scores_leave_out_is_said(make_run: Callable[..., Path], tmp_path: Path) -> None:
+    run_dir = make_run(tmp_path, **FEW | {"error_ratio": 0.0, "censored_ratio": 0.0, "num": 40})
+    gold = tmp_path / "trace" / "gold.jsonl"
+    lines = gold.read_text().splitlines(keepends=True)
+    gone = [line for line in lines if '"xnli/sw/0"' in line or '"xnli/en/0"' in line]
+    assert len(gone) == 2
+    gold.write_text("".join(line for line in lines if line not in gone))
+    said = read(write_report(run_dir)).said("tasks")
+    assert "2 answered items without gold: replayed and not scored." in said
+    assert "Fewer languages than the benchmark's in XNLI: not comparable" in said
+
+
 def test_text_of_runs_and_traces_is_escaped(make_run: Callable[..., Path], tmp_path: Path) -> None:
     evil = "<script>alert(1)</script>\"'&<b>"
     run_dir = make_run(tmp_path, **FEW, arm=evil, info={"command": evil, "deviations": [evil]})

@@ -157,6 +157,22 @@ def test_answers_that_changed_under_load_are_counted(make_run: Callable[..., Pat
     assert write_summary(loaded).overall.mismatch is None
 
 
+def test_int8_is_held_to_its_own_bound(make_run: Callable[..., Path], tmp_path: Path) -> None:
+    plan = FEW | {"tasks": (Task.XNLI,), "accuracy": 1.0, "error_ratio": 0.0, "censored_ratio": 0.0}
+    unloaded, loaded = make_run(tmp_path, "unloaded", **plan), make_run(tmp_path, "loaded", **plan)
+    frame = read_samples(loaded)
+    write_samples(loaded, frame.with_columns(pl.col("answer").str.replace("0.9", "0.905", literal=True)))
+    found = write_summary(loaded, unloaded).overall.mismatch
+    assert found is not None
+    assert found.num_different == 80
+    card = json.loads((loaded / "run.json").read_text())["variants"][0]
+    edit(loaded / "run.json", variants=[card | {"dtype": "int8"}])
+    found = write_summary(loaded, unloaded).overall.mismatch
+    assert found is not None
+    assert found.num_different == 0
+    assert found.largest_difference == pytest.approx(0.005)
+
+
 def test_served_labels_are_read_by_name_or_by_the_arms_table(
     make_run: Callable[..., Path], tmp_path: Path
 ) -> None:
