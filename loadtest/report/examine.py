@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from loadtest.analysis.attainment import Evidence, attain
-from loadtest.analysis.objectives import ObjectiveError, latency_limit_s, parse_objectives
+from loadtest.analysis.objectives import ObjectiveError, What, latency_limit_s, parse_objectives
 from loadtest.analysis.scoring import Tolerance
 from loadtest.report.answers import read_answers, read_searched
 from loadtest.report.frames import MICRO, pool
@@ -21,7 +21,7 @@ from loadtest.report.measure import Window
 from loadtest.report.mismatch import compare_cells, unloaded_answers
 from loadtest.report.quality import Key, Scored, score_arm, score_lookup
 from loadtest.report.records import ObjectiveVerdict
-from loadtest.report.run_files import OPEN, ReportError, served_labels
+from loadtest.report.run_files import OFFLINE, OPEN, ReportError, served_labels
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -30,6 +30,9 @@ if TYPE_CHECKING:
     from loadtest.analysis.scoring import Agreement, Answer, Score
     from loadtest.report.quality import Cell
     from loadtest.report.run_files import RunFiles
+
+
+TIMED = (What.LATENCY, What.SERVICE, What.LATENESS, What.GOODPUT)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +74,7 @@ def examine(
         arm: Verdicts(scores=found.cells, agreements=agreements.get(arm, {})) for arm, found in scored.items()
     }
     window = window_of(frame, runs)
+    is_offline = any(run.mode == OFFLINE for run in runs)
     evidence = Evidence(
         samples=frame,
         makespan_s=window.makespan_s,
@@ -83,10 +87,10 @@ def examine(
             frame=frame,
             window_of=lambda rows: window_of(rows, runs),
             verdicts=verdicts,
-            objective_s=latency_limit_s(declared),
+            objective_s=None if is_offline else latency_limit_s(declared),
         ),
         window=window,
-        objectives=_verdicts(declared, evidence) if len(scored) == 1 else (),
+        objectives=_verdicts(declared, evidence, is_offline=is_offline) if len(scored) == 1 else (),
         problems=tuple(problem for found in scored.values() for problem in found.problems),
     )
 
@@ -110,9 +114,25 @@ def _agreements(
     }
 
 
-def _verdicts(declared: Sequence[Objective], evidence: Evidence) -> tuple[ObjectiveVerdict, ...]:
-    """Hold one arm's samples against objectives; over several arms pooled a verdict would be nobody's."""
-    return tuple(ObjectiveVerdict(**asdict(one)) for one in attain(declared, evidence))
+def _verdicts(
+    declared: Sequence[Objective], evidence: Evidence, *, is_offline: bool
+) -> tuple[ObjectiveVerdict, ...]:
+    """Hold one arm's samples against objectives; over several arms pooled a verdict would be nobody's.
+
+    Where all was due at once, times are places in a queue: objectives on them are left open.
+    """
+    held = [ObjectiveVerdict(**asdict(one)) for one in attain(declared, evidence)]
+    if not is_offline:
+        return tuple(held)
+    return tuple(
+        verdict.model_copy(update=_left_open(objective)) if objective.what in TIMED else verdict
+        for objective, verdict in zip(declared, held, strict=True)
+    )
+
+
+def _left_open(objective: Objective) -> dict[str, object]:
+    sentence = f"{objective.text} cannot be told: offline, all was due at once."
+    return {"met": None, "measured": None, "sentence": sentence}
 
 
 def window_of(frame: pl.DataFrame, runs: Sequence[RunFiles]) -> Window:

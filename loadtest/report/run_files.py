@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 RUN_FILE = "run.json"
 OPEN = "open"
 COMPLETE = "complete"
-NOT_OPEN = ("closed", "offline")
+OFFLINE = "offline"
+NOT_OPEN = ("closed", OFFLINE)
 
 
 class ReportError(Exception):

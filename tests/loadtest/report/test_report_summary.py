@@ -119,10 +119,12 @@ def test_synthetic_weights_and_sample_text_are_named(make_run: Callable[..., Pat
 
 
 def test_offline_is_no_verdict_on_latency(make_run: Callable[..., Path], tmp_path: Path) -> None:
-    run_dir = make_run(tmp_path, **FEW)
+    run_dir = make_run(tmp_path, **FEW, info={"objectives": ["p50<1ms, goodput>=9/s, error_rate<50%"]})
     schedule = tmp_path / "trace" / "schedule.jsonl"
     schedule.write_text(schedule.read_text().replace("poisson:40", "offline"))
     found = write_summary(run_dir)
+    assert [one.met for one in found.objectives] == [None, None, True]
+    assert found.overall.goodput is None
     assert any("Offline" in note for note in found.notes)
     assert found.overall.offered_per_s is None
     assert found.overall.throughput_per_s is not None
