@@ -1,7 +1,7 @@
 """One self-contained page: no script, no request to anywhere, light, dark and on paper.
 
 Rules: everything is inside the file; a Content-Security-Policy forbids the rest; text from runs and traces is
-escaped, only drawings made here are not.
+escaped, only drawings are not: they come from chart_style, and Vega escapes their labels.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import shlex
 from typing import TYPE_CHECKING
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
 
 from loadtest.report import formats
 from loadtest.report.examine import examine
@@ -101,7 +100,6 @@ def render(page: Page) -> str:
         task=task_title,
         signs=_signs,
         moment=formats.moment,
-        drawing=Markup,  # only for SVG drawn by chart_style, whose labels Vega escapes
     )
     environment.globals.update(
         percentile=formats.percentile,
