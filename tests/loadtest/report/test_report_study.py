@@ -145,3 +145,12 @@ def test_records_refuse_what_cannot_be() -> None:
         Interval(low=1.0, high=0.0, confidence=0.95)
     with pytest.raises(ValueError, match="strictly inside"):
         Margin(low=0.01, high=0.05)
+
+
+def test_names_in_drawings_are_escaped(record: StudyRecord) -> None:
+    evil = record.comparisons[0].model_copy(update={"name": '<img src=x onerror="y">&'})
+    figure = forest_figure(record.model_copy(update={"comparisons": (evil,)}))
+    assert figure is not None
+    for drawing in (figure.wide, figure.narrow):
+        assert "<img" not in drawing
+        assert "&lt;img src=x" in drawing
