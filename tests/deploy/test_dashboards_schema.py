@@ -44,7 +44,7 @@ PLANTED: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
     "query_key": (lambda d: first(d, "heatmap")["targets"][0].update(legend="x"), "legend"),
     "query_format": (lambda d: first(d, "heatmap")["targets"][0].update(format="heat"), '"heat"'),
     "variable": (lambda d: d["templating"]["list"][1].update(includeall=True), "includeall"),
-    "annotation": (lambda d: d["annotations"]["list"][0].update(title="x"), "'title' does not exist"),
+    "annotation": (lambda d: d["annotations"]["list"][0].update(title="x"), '"title"'),
     "row": (lambda d: first(d, "row").update(colapsed=False), "colapsed"),
     "link": (lambda d: d["links"][0].update(type="board"), '"board"'),
 }
