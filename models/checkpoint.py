@@ -3,7 +3,8 @@
 Rules: what is loaded is checked by name and shape before anything runs, and whatever does
 not fit is told in one line; labels come by name from ``id2label`` (their order differs
 between published checkpoints); in its stored dtype on the CPU a model stays mapped from its
-file.
+file. In other forms it is made to run faster, and its weights are held in a store that models
+can share.
 """
 
 from __future__ import annotations
@@ -15,10 +16,13 @@ import torch
 
 from models.config import SYNTHETIC_KEY, ConfigError, labels_of, padding_idx, read_config, understand
 from models.encoder import Encoder
+from models.fused import Form, fuse
 from models.heads import Head, head_for
 from models.hub import HubError, checkpoint_folder, tokenizer_file
+from models.linear import has_onednn
 from models.model import CheckpointError, Model
 from models.names import bare_name, encoder_name, head_name, is_leftover, is_weight
+from models.store import Source, WeightStore
 from models.variant import HeadKind, Pooling
 from models.weights import WeightsError, digest_checkpoint, digest_tensors, read_weights
 
@@ -51,11 +55,17 @@ class _Stored:
 
 
 def load_model(
-    variant: Variant, *, device: torch.device | str = "cpu", dtype: torch.dtype | None = None
+    variant: Variant,
+    *,
+    device: torch.device | str = "cpu",
+    dtype: torch.dtype | None = None,
+    form: Form | None = None,
+    store: WeightStore | None = None,
 ) -> Model:
     """Load a variant's encoder and head.
 
-    ``dtype``: None for the catalogue's, else float32.
+    ``dtype``: None for the catalogue's, else float32. ``form``: None for as stored, and for int8 its
+    own. ``store``: where equal weights of several models are held once; None for one of its own.
 
     Raises:
         CheckpointError: the checkpoint is absent, damaged, of another architecture or for another
@@ -75,9 +85,18 @@ def load_model(
     places = _places(variant.head, encoder, head)
     _check_weights(variant.head, stored.weights, places, where)
     kept = dtype or getattr(torch, variant.dtype or "float32")
-    tensors = {ours: stored.weights[place.stored].to(device, kept) for ours, place in places.items()}
-    _assign(encoder, "encoder.", tensors)
-    _assign(head, "head.", tensors)
+    held_as = form or (Form.INT8 if kept is torch.int8 else Form.STORED)
+    _check_form(held_as, kept, torch.device(device), variant)
+    source = Source(
+        stored={ours: stored.weights[place.stored] for ours, place in places.items()},
+        digests={ours: stored.digests[place.stored] for ours, place in places.items()},
+        device=torch.device(device),
+        # Whatever is not a layer's linear map stays in float32 in int8.
+        dtype=torch.float32 if held_as is Form.INT8 else kept,
+        store=store or WeightStore(),
+        used={},
+    )
+    _fill(encoder, head, stored.config, source, held_as)
     model = Model(
         encoder=encoder,
         head=head,
@@ -87,7 +106,7 @@ def load_model(
         # The hub's cache names a snapshot's directory after its commit.
         revision=stored.digest[:12] if variant.is_local else stored.folder.name,
         synthetic=stored.synthetic,
-        device=torch.device(device),
+        device=source.device,
         dtype=kept,
         num_layers=stored.config.num_hidden_layers,
         hidden_size=stored.config.hidden_size,
@@ -95,8 +114,9 @@ def load_model(
         padding_idx=padding_idx(stored.config),
         max_positions=stored.config.max_position_embeddings - padding_idx(stored.config) - 1,
         tokenizer_file=stored.tokenizer_file,
-        tensors=tensors,
-        tensor_digests={ours: stored.digests[place.stored] for ours, place in places.items()},
+        tensors=_tensors(encoder, head),
+        tensor_digests=source.digests,
+        held_bytes=source.used,
     )
     _check_wishes(variant, model, where)
     return model
@@ -190,11 +210,38 @@ def _some(names: list[str], shown: int = 4) -> str:
     return ", ".join(sorted(names)[:shown]) + more
 
 
-def _assign(module: torch.nn.Module, prefix: str, tensors: Mapping[str, Tensor]) -> None:
-    own = {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
-    module.load_state_dict(own, assign=True)
-    module.requires_grad_(requires_grad=False)
-    module.eval()
+def _check_form(form: Form, dtype: torch.dtype, device: torch.device, variant: Variant) -> None:
+    """Refuse what this device cannot compute, and forms that are not of this dtype."""
+    assert (form is Form.INT8) == (dtype is torch.int8), f"Form {form} is not for {dtype}. This is a bug."
+    if form is not Form.INT8:
+        return
+    if device.type != "cpu":
+        raise CheckpointError(
+            f"variant {variant.name!r}: int8 runs on the CPU alone; serve it in bfloat16 on {device.type}."
+        )
+    if not has_onednn():
+        raise CheckpointError(
+            f"variant {variant.name!r}: int8 needs oneDNN, which this build of torch has not; "
+            "serve it in float32."
+        )
+
+
+def _fill(encoder: Encoder, head: Head, config: XLMRobertaConfig, source: Source, form: Form) -> None:
+    if form is Form.STORED:
+        for prefix, module in (("encoder.", encoder), ("head.", head)):
+            tensors = {name: source.plain(prefix + name) for name in module.state_dict()}
+            module.load_state_dict(tensors, assign=True)
+    else:
+        fuse(encoder, head, config, source, form)
+    for module in (encoder, head):
+        module.requires_grad_(requires_grad=False)
+        module.eval()
+
+
+def _tensors(encoder: Encoder, head: Head) -> dict[str, Tensor]:
+    return {f"encoder.{name}": tensor for name, tensor in encoder.state_dict().items()} | {
+        f"head.{name}": tensor for name, tensor in head.state_dict().items()
+    }
 
 
 def _check_wishes(variant: Variant, model: Model, where: str) -> None:

@@ -35,11 +35,11 @@ def sdpa_attention(cu_seqlens: Tensor, max_seqlen: int) -> Attend:
     groups = _equal_lengths(cu_seqlens)
 
     def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-        output = torch.empty_like(query)
+        if len(groups) == 1:
+            return _attend_alike(query, key, value, groups[0][1])
+        output = torch.empty(query.shape, dtype=query.dtype, device=query.device)
         for rows, num_sequences in groups:
-            q, k, v = (_batched(states[rows], num_sequences) for states in (query, key, value))
-            mixed = functional.scaled_dot_product_attention(q, k, v)
-            output[rows] = mixed.transpose(1, 2).reshape(-1, *query.shape[1:])
+            output[rows] = _attend_alike(query[rows], key[rows], value[rows], num_sequences)
         return output
 
     return attend
@@ -64,6 +64,13 @@ def _equal_lengths(cu_seqlens: Tensor) -> list[tuple[slice | Tensor, int]]:
     return groups
 
 
+def _attend_alike(query: Tensor, key: Tensor, value: Tensor, num_sequences: int) -> Tensor:
+    """Attend within sequences of one length, ``[n*L, heads, D]``."""
+    q, k, v = (_batched(states, num_sequences) for states in (query, key, value))
+    mixed = functional.scaled_dot_product_attention(q, k, v)
+    return mixed.transpose(1, 2).reshape(query.shape)
+
+
 def _batched(states: Tensor, num_sequences: int) -> Tensor:
     """View ``[n*L, heads, D]`` as ``[n, heads, L, D]``."""
     return states.view(num_sequences, -1, *states.shape[1:]).transpose(1, 2)
@@ -79,8 +86,11 @@ class _Embeddings(nn.Module):
         self.norm = nn.LayerNorm(hidden, eps=config.layer_norm_eps)
 
     def forward(self, input_ids: Tensor, position_ids: Tensor) -> Tensor:
+        # The tables may be in another dtype than everything else: as they are in their file.
+        dtype = self.norm.weight.dtype
+        words, positions = self.words(input_ids).to(dtype), self.positions(position_ids).to(dtype)
         # XLM-R has one token type; its vector is added to every token.
-        summed = self.words(input_ids) + self.types.weight[0] + self.positions(position_ids)
+        summed = words + self.types.weight[0].to(dtype) + positions
         normed: Tensor = self.norm(summed)
         return normed
 

@@ -39,9 +39,11 @@ class Model:
     ``labels``: in order of the logits; empty for choose, span and embed. ``digest``: of the
     stored weights, whatever the head and dtype. ``revision``: the hub's commit, or the start of the
     digest. ``max_positions``: the longest sequence in tokens, special tokens included.
-    ``tensors``: every weight by name; ``tensor_digests``: of each as it was stored, under the
-    same name; equal digests and dtypes mean equal weights. ``tokenizer_file``: the catalogue's, else
-    the checkpoint's own; None where there is neither.
+    ``tensors``: every weight by name, but those of linear maps where they are held in another form;
+    ``tensor_digests``: of every weight as it was stored; equal digests mean equal weights.
+    ``held_bytes``: the memory of all weights by what is in it: an entry that two models share a key
+    of is held once. ``dtype``: int8 means the layers' linear maps; all else is then float32.
+    ``tokenizer_file``: the catalogue's, else the checkpoint's own; None where there is neither.
     """
 
     encoder: Encoder
@@ -61,6 +63,7 @@ class Model:
     tokenizer_file: Path | None
     tensors: Mapping[str, Tensor]
     tensor_digests: Mapping[str, str]
+    held_bytes: Mapping[str, int]
 
     @property
     def has_pooler(self) -> bool:

@@ -72,7 +72,7 @@ class Variant:
     ``tokenizer``: an absolute tokenizer.json, or a hub id that has one; None for the checkpoint's own.
     ``labels``: in order of the classifier's rows; empty for the checkpoint's own ``id2label``.
     ``revision``: of a hub repository. ``sha256``: the digest that ``xlmr-models inspect`` prints.
-    ``dtype``: float32, float16 or bfloat16. ``allow_bin``: whether a checkpoint without
+    ``dtype``: float32, float16, bfloat16 or int8. ``allow_bin``: whether a checkpoint without
     safetensors may be read from its .bin files. ``note``: for people.
     """
 
@@ -126,7 +126,7 @@ class _VariantTable(_StrictTable):
     tokenizer: Annotated[str, Field(min_length=1)] | None = None
     revision: Annotated[str, Field(min_length=1)] | None = None
     sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = None
-    dtype: Literal["float32", "float16", "bfloat16"] | None = None
+    dtype: Literal["float32", "float16", "bfloat16", "int8"] | None = None
     # <s>, one piece, </s>
     max_tokens: Annotated[int, Field(ge=3)] | None = None
     pooling: Annotated[Pooling, Field(strict=False)] | None = None

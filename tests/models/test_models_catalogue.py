@@ -102,7 +102,7 @@ MISTAKES = {
     "twice": (VARIANT * 2, "variant 'a' stands twice"),
     "a wrong type": (VARIANT + 'max_tokens = "many"', "max_tokens = 'many'"),
     "a number for a truth": (VARIANT + "normalize = 1", "normalize = 1"),
-    "a wrong dtype": (VARIANT + 'dtype = "int8"', "dtype = 'int8'"),
+    "a wrong dtype": (VARIANT + 'dtype = "int4"', "dtype = 'int4'"),
     "a wrong pooling": (VARIANT + 'pooling = "max"', "pooling = 'max'"),
     "a negative layer": (VARIANT + "layer = -1", "layer = -1"),
     "a digest that is none": (VARIANT + 'sha256 = "abc"', "sha256 = 'abc'"),
