@@ -181,6 +181,8 @@ def _target(query: Query, ref_id: str, *, is_table: bool) -> prometheus.Dataquer
         .editor_mode(formats.QueryEditorMode.CODE)
         .format(_format(query, is_table=is_table))
     )
+    if query.exemplars:
+        target = target.exemplar(exemplar=True)
     return target.instant() if query.instant else target.range()
 
 

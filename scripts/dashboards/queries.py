@@ -6,7 +6,7 @@ rated over ``$__rate_interval`` and summed. Source: conventions of grafana/dashb
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 SERVICE = 'job=~"$job", instance=~"$instance"'
 # Recorded series are summed over instances.
@@ -18,12 +18,16 @@ WINDOW = "$__rate_interval"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Query:
-    """One query of a panel. ``instant``: its last value only; ``heatmap``: one series a bucket."""
+    """One query of a panel. ``instant``: its last value only; ``heatmap``: one series a bucket.
+
+    ``exemplars``: with single requests as dots, which carry their trace id.
+    """
 
     expr: str
     legend: str
     instant: bool = False
     heatmap: bool = False
+    exemplars: bool = False
 
 
 def select(metric: str, where: str = "", *, target: str = SERVICE) -> str:
@@ -76,6 +80,11 @@ def latest(query: str, legend: str = "") -> Query:
 def buckets(histogram: str, where: str = "", *, target: str = SERVICE) -> Query:
     """Ask for a histogram's buckets, as a heat map wants them."""
     return Query(expr=rate(f"{histogram}_bucket", "le", where, target=target), legend="{{le}}", heatmap=True)
+
+
+def with_exemplars(query: Query) -> Query:
+    """Show single requests beside what is asked for."""
+    return replace(query, exemplars=True)
 
 
 def quantiles(histogram: str, where: str = "", *, prefix: str = "", target: str = SERVICE) -> list[Query]:

@@ -17,6 +17,7 @@ from scripts.dashboards.queries import (
     rate,
     select,
     total,
+    with_exemplars,
 )
 
 COUNTED = 'outcome!~"rejected|cancelled"'
@@ -33,6 +34,10 @@ def service_board() -> Board:
         variables=(JOB, INSTANCE),
         rows=(_glance(), _rate(), _errors(), _duration(), _saturation(), _objectives(), _processes()),
     )
+
+
+def _burn(objective: str, window: str) -> str:
+    return select(f"job:xlmr_slo_burn:rate{window}", f'slo="{objective}"', target=JOB_ONLY)
 
 
 def _failed_share() -> str:
@@ -69,14 +74,14 @@ def _glance() -> Row:
                 "How many times faster than allowed the budget of failures is spent: 1 spends exactly a "
                 "month's budget in a month, 14.4 pages.",
                 "none",
-                latest(f"max ({select('job:xlmr_availability_burn:rate1h', target=JOB_ONLY)})"),
+                latest(f"max ({_burn('availability', '1h')})"),
                 steps=BURN_STEPS,
             ),
             figure(
                 "Latency burn, 1 h",
                 "The same for answers slower than the objective's threshold.",
                 "none",
-                latest(f"max ({select('job:xlmr_latency_burn:rate1h', target=JOB_ONLY)})"),
+                latest(f"max ({_burn('latency', '1h')})"),
                 steps=BURN_STEPS,
             ),
             figure(
@@ -138,7 +143,7 @@ def _errors() -> Row:
                         f"{rate('xlmr_requests_total', 'outcome', FAILED)} / on () group_left () {counted}",
                         "{{outcome}}",
                     ),
-                    ranged("1 - xlmr:objective_availability:ratio", "objective"),
+                    ranged('1 - xlmr:slo_objective:ratio{slo="availability"}', "objective"),
                 ],
             ),
             series(
@@ -187,9 +192,10 @@ def _duration() -> Row:
             ),
             heat(
                 "Durations",
-                "How many requests took how long: two bands are two kinds of request.",
+                "How many requests took how long: two bands are two kinds of request. Dots are single requests, "
+                "with their trace.",
                 "s",
-                buckets("xlmr_request_duration_seconds"),
+                with_exemplars(buckets("xlmr_request_duration_seconds")),
             ),
         ),
     )
@@ -237,20 +243,14 @@ def _objectives() -> Row:
                 "Availability burn",
                 "Pages when 1 h and 5 m are both above 14.4, or 6 h and 30 m above 6.",
                 "none",
-                [
-                    ranged(select(f"job:xlmr_availability_burn:rate{window}", target=JOB_ONLY), window)
-                    for window in ("5m", "1h", "6h", "3d")
-                ],
+                [ranged(_burn("availability", window), window) for window in ("5m", "1h", "6h", "3d")],
                 width=12,
             ),
             series(
                 "Latency burn",
                 "Pages when 1 h and 5 m are both above 14.4, or 6 h and 30 m above 6.",
                 "none",
-                [
-                    ranged(select(f"job:xlmr_latency_burn:rate{window}", target=JOB_ONLY), window)
-                    for window in ("5m", "1h", "6h", "3d")
-                ],
+                [ranged(_burn("latency", window), window) for window in ("5m", "1h", "6h", "3d")],
                 width=12,
             ),
         ),

@@ -26,7 +26,8 @@ class PanelQuery:
     """A query as Grafana would send it.
 
     ``kind``: panel, variable or annotation. ``where``: dashboard, title and letter, for messages.
-    ``raw``: as it stands in the file. ``needs``: gpu, dcgm, load, where it has no data without.
+    ``raw``: as it stands in the file. ``needs``: what it has no data without: gpu, dcgm, load, or
+    alert (one that fires).
     """
 
     dashboard: str
@@ -78,10 +79,15 @@ def panel_queries(
                     raw=raw,
                     expr=substitute(raw, rate_interval=rate_interval, values=values),
                     instant=instant,
-                    needs=frozenset(need for prefix, need in NEEDS.items() if prefix in raw),
+                    needs=_needs(kind, raw),
                 )
             )
     return tuple(found)
+
+
+def _needs(kind: str, raw: str) -> frozenset[str]:
+    found = {need for prefix, need in NEEDS.items() if prefix in raw}
+    return frozenset(found | {"alert"} if kind == "annotation" and raw.startswith("ALERTS") else found)
 
 
 def _queries(dashboard: Mapping[str, Any]) -> Iterator[tuple[str, str, str, bool]]:

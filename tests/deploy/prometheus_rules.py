@@ -16,6 +16,7 @@ LEVELS = {
     "xlmr": frozenset[str](),
     "job": frozenset({"job"}),
     "instance": frozenset({"job", "instance"}),
+    "variant": frozenset({"job", "instance", "variant"}),
 }
 
 
@@ -38,19 +39,45 @@ def rules() -> list[dict[str, Any]]:
     ]
 
 
+def write_hurried_rules(folder: Path, *, hold: str, interval: str) -> None:
+    """Write the rules for a test that has no minutes to wait.
+
+    ``hold``: how long what an alert asks must be so, instead of its minutes. ``interval``: how
+    often every group is evaluated. Nothing else differs.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in RULE_FILES:
+        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+        for group in document["groups"]:
+            group["interval"] = interval
+            for rule in group["rules"]:
+                if "for" in rule:
+                    rule["for"] = hold
+        (folder / path.name).write_text(
+            yaml.safe_dump(document, sort_keys=False, width=10_000), encoding="utf-8"
+        )
+
+
 def alerts() -> dict[str, dict[str, Any]]:
     """Return the alerts by name."""
     return {rule["alert"]: rule for rule in rules() if "alert" in rule}
 
 
-def recorded() -> dict[str, str]:
-    """Return each recorded series' expression."""
-    return {rule["record"]: rule["expr"] for rule in rules() if "record" in rule}
+def recorded() -> dict[str, list[str]]:
+    """Return each recorded series' expressions; one that has a label of its own a rule has several."""
+    found: dict[str, list[str]] = {}
+    for rule in rules():
+        if "record" in rule:
+            found.setdefault(rule["record"], []).append(rule["expr"])
+    return found
 
 
 def recorded_labels() -> dict[str, frozenset[str]]:
     """Return each recorded series' labels, which its name promises."""
-    return {name: LEVELS[name.partition(":")[0]] for name in recorded()}
+    return {
+        name: LEVELS[name.partition(":")[0]] | ({"slo"} if ":xlmr_slo_" in name or ":slo_" in name else set())
+        for name in recorded()
+    }
 
 
 def read_names(expr: str) -> set[str]:

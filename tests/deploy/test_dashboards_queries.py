@@ -3,26 +3,21 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
-import yaml
 
 from tests.deploy.metric_names import DESIGNED, TARGET_LABELS, exported_metrics, known_metrics
 from tests.deploy.panel_queries import PanelQuery, load_dashboards, panel_queries, substitute
-from tests.deploy.prometheus_rules import RULE_FILES, groups, recorded_labels
+from tests.deploy.prometheus_rules import recorded_labels
 from tests.deploy.promql import grouping_labels, selectors
-from tests.deploy.synthetic_series import input_series
+from tests.deploy.synthetic_series import answers, evaluate
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
 QUERIES = panel_queries()
 EVERY = pytest.mark.parametrize("query", QUERIES, ids=[query.where for query in QUERIES])
-STEP_S = 5
-NUM_STEPS = 180
 
 
 def readable() -> dict[str, frozenset[str]]:
@@ -52,49 +47,14 @@ def test_every_query_has_an_answer_where_every_metric_has_a_value(promtool: str,
     values = {"lineage_a": "english", "lineage_b": "multilingual", "variant_a": "v1", "variant_b": "v2"}
     queries = panel_queries(rate_interval="20s", values=values)
     # An answer that is not a number does not equal itself, and is not counted.
-    tests = [
-        {
-            "expr": f"count(({query.expr}) == ({query.expr})) > bool 0",
-            "eval_time": "12m",
-            "exp_samples": [{"labels": "{}", "value": 1}],
-        }
-        for query in queries
-    ]
-    result = promtool_test(promtool, tmp_path, tests)
+    tests = [answers(f"({query.expr}) == ({query.expr})") for query in queries]
+    result = evaluate(promtool, tmp_path, tests)
     assert result.returncode == 0, result.stdout + result.stderr
 
 
 def test_a_join_on_labels_that_differ_has_no_answer(promtool: str, tmp_path: Path) -> None:
     wrong = "xlmr_canary_ok * on (job, instance) group_left (run) xlmr_load_run_info{run='other'}"
-    expected = [{"labels": "{}", "value": 1}]
-    tests = [{"expr": f"count({wrong}) > bool 0", "eval_time": "12m", "exp_samples": expected}]
-    assert promtool_test(promtool, tmp_path, tests).returncode != 0
-
-
-def promtool_test(
-    promtool: str, folder: Path, tests: Sequence[Mapping[str, object]]
-) -> subprocess.CompletedProcess[str]:
-    metrics = {metric.name: metric for metric in known_metrics().values() if metric.name != "ALERTS"}
-    series = [one for metric in metrics.values() for one in input_series(metric, NUM_STEPS)]
-    # An alert that fires, for the panels that show alerts.
-    series.append(
-        {
-            "series": 'ALERTS{alertname="XlmrTest", alertstate="firing", severity="ticket"}',
-            "values": f"1x{NUM_STEPS}",
-        }
-    )
-    file = folder / "panels.yml"
-    case = {"interval": f"{STEP_S}s", "input_series": series, "promql_expr_test": list(tests)}
-    document = {
-        "rule_files": [str(path) for path in RULE_FILES],
-        "evaluation_interval": "15s",
-        "group_eval_order": groups(),
-        "tests": [case],
-    }
-    file.write_text(yaml.safe_dump(document, width=10_000), encoding="utf-8")
-    return subprocess.run(
-        [promtool, "test", "rules", str(file)], check=False, capture_output=True, text=True, timeout=100
-    )
+    assert evaluate(promtool, tmp_path, [answers(wrong)]).returncode != 0
 
 
 def test_variables_are_all_filled_in() -> None:

@@ -22,8 +22,10 @@ from tests.deploy.prometheus_rules import (
     recorded,
     recorded_labels,
     rules,
+    write_hurried_rules,
 )
 from tests.deploy.promql import calls, selectors
+from tests.deploy.synthetic_series import answers, evaluate, silent
 
 CASES = sorted((Path(__file__).parent / "promtool").glob("*.yml"))
 ALERTS = alerts()
@@ -100,16 +102,17 @@ def test_every_recorded_series_is_read_by_a_rule_or_a_dashboard() -> None:
 
 
 def test_the_latency_threshold_is_one_number_and_a_bucket_edge() -> None:
-    (vector,) = calls(recorded()["xlmr:objective_latency:seconds"], "vector")
+    (expr,) = recorded()["xlmr:objective_latency:seconds"]
+    (vector,) = calls(expr, "vector")
     threshold = vector.args[0].val
     assert threshold in SECONDS_EDGES
-    edges = {
+    edges = [
         selector.matchers["le"]
         for rule in rules()
         for selector in selectors(rule["expr"])
         if "le" in selector.matchers
-    }
-    assert edges == {str(threshold)}
+    ]
+    assert edges == [str(threshold)]
 
 
 @pytest.mark.parametrize("kind", ["availability", "latency"])
@@ -118,7 +121,7 @@ def test_burn_rates_and_windows_are_those_of_the_workbook(kind: str) -> None:
     expected = {"Fast": {"1h": 0.02, "6h": 0.05}, "Slow": {"1d": 0.10, "3d": 0.10}}
     for pace, budgets in expected.items():
         expr = ALERTS[f"Xlmr{kind.capitalize()}Burn{pace}"]["expr"]
-        found = re.findall(rf"job:xlmr_{kind}_burn:rate(\w+) > ([\d.]+)", expr)
+        found = re.findall(rf'job:xlmr_slo_burn:rate(\w+){{slo="{kind}"}} > ([\d.]+)', expr)
         long, short = found[::2], found[1::2]
         assert {window for window, _ in long} == budgets.keys()
         for (window, rate), (short_window, short_rate) in zip(long, short, strict=True):
@@ -128,15 +131,23 @@ def test_burn_rates_and_windows_are_those_of_the_workbook(kind: str) -> None:
 
 
 def test_a_recorded_window_is_the_window_in_its_name() -> None:
-    for name, expr in recorded().items():
+    for name, expressions in recorded().items():
         window = re.search(r":(?:ratio_)?rate(\d+[mhd])$", name)
         if window is None:
             continue
-        ranges = set(re.findall(r"\[(\w+)\]", expr))
-        assert ranges <= {window[1]}, name
-        # One that has no range of its own takes its window over from the series that it reads.
-        if not ranges:
+        for expr in expressions:
+            assert set(re.findall(r"\[(\w+)\]", expr)) == {window[1]}, name
             assert all(read.endswith(window[1]) for read in read_names(expr) if read.startswith("job:")), name
+
+
+def test_recorded_series_have_the_labels_that_their_names_promise(promtool: str, tmp_path: Path) -> None:
+    tests = []
+    for name, labels in recorded_labels().items():
+        tests += [answers(name)]
+        tests += [silent(f'{name}{{{label}=""}}') for label in labels]
+        tests += [silent(f"count by ({', '.join(sorted(labels))}) ({name}) unless {name}")] if labels else []
+    result = evaluate(promtool, tmp_path, tests)
+    assert result.returncode == 0, result.stdout + result.stderr
 
 
 @EACH_ALERT
@@ -154,6 +165,20 @@ def test_an_alert_says_what_happened_and_where_to_look(name: str, project_root: 
     assert anchor in {heading.strip("` ").lower() for heading in headings}
     uids = {dashboard["uid"] for dashboard in load_dashboards().values()}
     assert notes["dashboard"].removeprefix("/d/") in uids
+
+
+def test_hurried_rules_are_the_same_rules(promtool: str, tmp_path: Path) -> None:
+    write_hurried_rules(tmp_path, hold="2s", interval="1s")
+    files = sorted(tmp_path.iterdir())
+    assert run(promtool, "check", "rules", *map(str, files)).returncode == 0
+    hurried = [
+        rule
+        for file in files
+        for group in yaml.safe_load(file.read_text())["groups"]
+        for rule in group["rules"]
+    ]
+    assert [rule["expr"] for rule in hurried] == [rule["expr"] for rule in rules()]
+    assert {rule["for"] for rule in hurried if "for" in rule} == {"2s"}
 
 
 def test_the_service_and_the_load_tester_are_scraped() -> None:
