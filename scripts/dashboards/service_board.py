@@ -192,8 +192,8 @@ def _duration() -> Row:
             ),
             heat(
                 "Durations",
-                "How many requests took how long: two bands are two kinds of request. Dots are single requests, "
-                "with their trace.",
+                "How many requests took how long: two bands are two kinds of request. Dots are single "
+                "requests, with their trace.",
                 "s",
                 with_exemplars(buckets("xlmr_request_duration_seconds")),
             ),
