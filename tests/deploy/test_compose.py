@@ -170,9 +170,16 @@ import json, sys
 from locust.argument_parser import get_parser
 import loadtest.driver.locustfile
 parsed = get_parser().parse_args(json.loads(sys.argv[1]))
-names = ("master", "worker", "host", "trace", "out")
+names = ("master", "worker", "host", "trace", "out", "metrics_port", "metrics_host")
 print(json.dumps({name: getattr(parsed, name) for name in names}))
 """
+
+
+def scrape_port(host: str) -> int:
+    config = yaml.safe_load((ROOT / "deploy" / "prometheus" / "prometheus.yml").read_text(encoding="utf-8"))
+    found = [entry for job in config["scrape_configs"] for entry in job.get("dns_sd_configs", ())]
+    (port,) = (entry["port"] for entry in found if host in entry["names"])
+    return int(port)
 
 
 @pytest.mark.parametrize("name", ["locust-master", "locust-worker"])
@@ -186,5 +193,7 @@ def test_locust_understands_its_command(name: str) -> None:
     if parsed["master"]:
         assert parsed["host"] == "http://service:8000"
         assert parsed["out"].startswith("/runs/")
+        assert parsed["metrics_host"] == "0.0.0.0"  # noqa: S104 - inside a network of its own
+        assert parsed["metrics_port"] == scrape_port(name)
         workers = SERVICES["locust-worker"]["deploy"]["replicas"]
         assert f"--expect-workers={workers}" in SERVICES[name]["command"]
