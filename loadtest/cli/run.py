@@ -53,6 +53,10 @@ def run(  # noqa: PLR0913 - each argument is an option of the command line
     keep_raw: Annotated[
         bool, typer.Option("--keep-raw", help="Keep answers as they came, in parts/.")
     ] = False,
+    metrics_port: Annotated[
+        int | None, typer.Option(help="Port of the run's own metrics for Prometheus; 0 for any free one.")
+    ] = None,
+    metrics_host: Annotated[str, typer.Option(help="Address at which they are served.")] = "127.0.0.1",
 ) -> None:
     """Replay a trace against a target: an open loop, with latency counted from the intended instants."""
     options = RunOptions(
@@ -70,6 +74,8 @@ def run(  # noqa: PLR0913 - each argument is an option of the command line
         keep_raw=keep_raw,
         objectives=tuple(slo or ()),
         command=tuple(sys.argv),
+        metrics_host=metrics_host,
+        metrics_port=metrics_port,
     )
     result = _replay(options)
     summary = _summarise(out)

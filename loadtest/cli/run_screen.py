@@ -79,6 +79,14 @@ class RunScreen:
         """Show how far the samples are."""
         self._bar("making samples", total, done, f"{done:,} of {total:,}")
 
+    def exporting(self, url: str) -> None:
+        """Say where the run's own metrics are."""
+        self._console.print(f"metrics: {url}", highlight=False, markup=False, soft_wrap=True)
+
+    def waiting_for_scrape(self, timeout_s: float) -> None:
+        """Say why the end takes a moment."""
+        self._bar("waiting for a last scrape", None, 0, f"at most {timeout_s:.0f} s")
+
     def _bar(self, name: str, total: int | None, done: int, note: str) -> None:
         if name not in self._shown:
             self._shown[name] = self._bars.add_task(name, total=total, note=note)

@@ -81,6 +81,14 @@ class StudyScreen:
         """Show how far the samples are."""
         self._note("making samples", done, total)
 
+    def exporting(self, url: str) -> None:
+        """Say where the run's own metrics are."""
+        self._note(f"metrics: {url}")
+
+    def waiting_for_scrape(self, timeout_s: float) -> None:
+        """Say why the end takes a moment."""
+        self._note(f"waiting for a last scrape, at most {timeout_s:.0f} s")
+
     def _note(self, note: str, done: int = 0, total: int | None = None) -> None:
         if self._run is not None:
             self._bars.update(self._run, note=note, completed=done, total=total)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import time
+from dataclasses import replace
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
@@ -42,6 +43,7 @@ _START_DELAY_NS = 500_000_000  # GO reaches every worker well before the start
 _NUM_PINGS = 16
 _GRACE_S = 30.0  # past a run's last possible end, before a worker that still beats is given up
 _NS_PER_US = 1_000
+_NS_PER_S = 1_000_000_000
 
 
 class _StoppedError(Exception):
@@ -233,7 +235,8 @@ class Coordinator:
 
     def _progress(self) -> Progress:
         times_us, mode = self._assignment.times_us, self._assignment.plan.mode
-        return self._roster.progress(times_us, self._elapsed_us(), is_open=mode is Mode.OPEN)
+        reading = self._roster.progress(times_us, self._elapsed_us(), is_open=mode is Mode.OPEN)
+        return replace(reading, started_at_s=self._start_wall_ns / _NS_PER_S)
 
     def _end(self, status: Status, message: str) -> None:
         self.outcome = Outcome(

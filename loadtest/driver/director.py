@@ -13,6 +13,8 @@ import os
 import signal
 import subprocess
 import sys
+import time
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +26,7 @@ from loadtest.driver import messages
 from loadtest.driver.assignment import Assignment
 from loadtest.driver.coordinator import Coordinator
 from loadtest.driver.errors import DriverError, UsageError
+from loadtest.driver.exporter import LiveMetrics, RunLabels, exporting
 from loadtest.driver.fleet import Fleet
 from loadtest.driver.outcome import Status
 from loadtest.driver.plan import FILE_NAME, read_plan
@@ -64,6 +67,8 @@ class Options:
     max_inflight: int
     ready_timeout_s: float
     num_warm: int
+    metrics_host: str = "127.0.0.1"
+    metrics_port: int | None = None
 
 
 class Director:
@@ -80,9 +85,15 @@ class Director:
         self._num_runs = 0
         self._num_workers = 0
         self._logged_at_s = 0.0
+        self._live = LiveMetrics()
+        self._exports = ExitStack()
 
     def listen(self) -> None:
-        """Register for events and messages."""
+        """Register for events and messages, and serve metrics if that is asked for.
+
+        Raises:
+            UsageError: the metrics' address cannot be had.
+        """
         runner = self._environment.runner
         events: Any = self._environment.events
         assert runner is not None, "Locust makes the runner before it fires init. This is a bug."
@@ -92,6 +103,10 @@ class Director:
         events.spawning_complete.add_listener(self._on_spawning_complete)
         events.test_stopping.add_listener(self._on_test_stopping)
         events.quit.add_listener(self._on_quit)
+        options = self._options
+        if options.metrics_port is not None:
+            served = exporting(self._live, host=options.metrics_host, port=options.metrics_port)
+            logger.info("Metrics are at %s", self._exports.enter_context(served))
         # Locust heeds SIGTERM only once a headless shape has ended; until then it would just die.
         gevent.signal_handler(signal.SIGTERM, runner.quit)
 
@@ -131,6 +146,7 @@ class Director:
             num_workers=self._num_workers,
             num_warm=self._options.num_warm,
         )
+        self._live.begin(self._labels(plan))
         self._coordinator = Coordinator(Fleet(self._environment), assignment, self._num_runs, self._show)
 
     def _on_spawning_complete(self, **_: Any) -> None:
@@ -162,6 +178,7 @@ class Director:
                 logger.error("%s", coordinator.outcome.message)
             if coordinator.outcome is None or coordinator.outcome.status is not Status.COMPLETE:
                 self._environment.process_exit_code = EXIT_INVALID
+            self._live.end(time.time())
             self._collect()
         finally:
             self._coordinator = self._greenlet = None
@@ -209,6 +226,16 @@ class Director:
             write_setup(out, setup)
         return prepared.plan
 
+    def _labels(self, plan: Plan) -> RunLabels:
+        """Return what this run is called; one that keeps nothing has a number only."""
+        out = self._options.prepared or self._out()
+        return RunLabels(
+            run=f"run-{self._num_runs}" if out is None else out.name,
+            arm=plan.arm,
+            trace=self._trace.load().header.name,
+            target=plan.target,
+        )
+
     def waiting(self, said: str, left_s: float) -> None:
         """Log why the target is waited for."""
         logger.info("Waiting for %s (%s), %.0f s left", self._environment.host, said, left_s)
@@ -219,6 +246,7 @@ class Director:
 
     def _show(self, progress: Progress) -> None:
         """Hand a reading to whoever started Locust, else log it now and then."""
+        self._live.show(progress)
         fd = self._options.progress_fd
         if fd is None:
             if progress.elapsed_s - self._logged_at_s >= _LOG_INTERVAL_S:

@@ -71,6 +71,7 @@ class DispatchStatistics:
     num_sent: int = 0
     num_done: int = 0
     num_failed: int = 0
+    num_censored: int = 0
     max_inflight: int = 0
 
 
@@ -133,6 +134,7 @@ class Dispatcher:
             num_sent=self._counts.num_sent,
             num_done=self._counts.num_done,
             num_failed=self._counts.num_failed,
+            num_censored=self._counts.num_censored,
             max_inflight=self._counts.max_inflight,
         )
 
@@ -220,6 +222,7 @@ class Dispatcher:
             return
         self._counts.num_done += 1
         self._counts.num_failed += bool(record.error)
+        self._counts.num_censored += record.censored
         self._record(record, self._shard.names[k])
         if self._places is not None:
             self._places.release()

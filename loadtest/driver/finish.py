@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from loadtest.driver.outcome import WorkerOutcome
 
 _P99 = 0.99
+_LEFT_OUT = frozenset({"hub_delays_us", "latency", "lateness"})
 _US_PER_S = 1_000_000
 
 
@@ -133,8 +134,8 @@ def _hub_delay_p99_s(worker: WorkerOutcome) -> float:
 
 
 def _worker(worker: WorkerOutcome) -> dict[str, Any]:
-    """Return what the record keeps of a worker: all but the single beats."""
+    """Return what the record keeps of a worker: all but the single beats, and what the samples hold."""
     values = asdict(worker) | {"fate": str(worker.fate)}
-    values["report"] = {key: value for key, value in worker.report.items() if key != "hub_delays_us"}
+    values["report"] = {key: value for key, value in worker.report.items() if key not in _LEFT_OUT}
     del values["spool"]
     return values

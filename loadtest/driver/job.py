@@ -20,6 +20,7 @@ from loadtest.driver.identity import identity
 from loadtest.driver.plan import plan_from
 from loadtest.driver.shard import make_shard
 from loadtest.driver.spool import SpoolWriter
+from loadtest.driver.tally import Tally
 from loadtest.driver.wire import encode_greeting, parse_target
 
 if TYPE_CHECKING:
@@ -49,14 +50,23 @@ class Job:
     close_spool: Callable[[], None]
     start: AsyncResult = field(default_factory=AsyncResult)
     heartbeat: Heartbeat = field(default_factory=Heartbeat)
+    latency: Tally
+    lateness: Tally = field(default_factory=Tally)
     lateness_p99_us: int | None = None
 
     def progress(self) -> dict[str, Any]:
-        """Return the counters, and the p99 of lateness since the last time that anything was sent."""
+        """Return counters and durations, and the p99 of lateness since the last time anything was sent."""
         latenesses_us = sorted(self.dispatcher.drain_latenesses_us())
+        for lateness_us in latenesses_us:
+            self.lateness.add(lateness_us)
         if latenesses_us:
             self.lateness_p99_us = latenesses_us[int(_P99 * len(latenesses_us))]
-        return {**asdict(self.dispatcher.statistics()), "lateness_p99_us": self.lateness_p99_us}
+        return {
+            **asdict(self.dispatcher.statistics()),
+            "lateness_p99_us": self.lateness_p99_us,
+            "latency": asdict(self.latency.distribution()),
+            "lateness": asdict(self.lateness.distribution()),
+        }
 
     def end(self) -> dict[str, Any]:
         """Write down what is pending, close everything, and return the last counters."""
@@ -96,12 +106,14 @@ def prepare_job(
     write, close = _sink(hello, send_piece)
     spool = SpoolWriter(write)
     limits = Limits(mode=plan.mode, timeout_s=plan.timeout_s, max_inflight=hello["max_inflight"])
+    latency = Tally()
     return Job(
         run=hello["run"],
-        dispatcher=Dispatcher(shard, limits, connections, _recorder(fire, spool, plan)),
+        dispatcher=Dispatcher(shard, limits, connections, _recorder(fire, spool, plan, latency)),
         connections=connections,
         spool=spool,
         close_spool=close,
+        latency=latency,
     )
 
 
@@ -131,20 +143,23 @@ def _sink(
     return send_piece, (lambda: None)
 
 
-def _recorder(fire: Any, spool: SpoolWriter, plan: Plan) -> Callable[[Record, str], None]:
-    """Return what is done with each ended request: keep it, and let Locust count it once.
+def _recorder(fire: Any, spool: SpoolWriter, plan: Plan, latency: Tally) -> Callable[[Record, str], None]:
+    """Return what is done with each ended request: keep it, and let Locust and the tally count it once.
 
-    Locust gets the corrected latency. A failure gets none, lest a quick refusal be taken for a quick
+    They get the corrected latency. A failure gets none, lest a quick refusal be taken for a quick
     answer; a timeout gets the time that it waited, since leaving it out would flatter the tail.
     """
 
     def record(ended: Record, name: str) -> None:
         spool.add(ended)
-        latency_ms = (ended.done_us - ended.intended_us) / _US_PER_MS
+        counts = ended.censored or not ended.error
+        latency_us = ended.done_us - ended.intended_us
+        if counts:
+            latency.add(latency_us)
         fire(
             request_type="predict",
             name=name,
-            response_time=latency_ms if ended.censored or not ended.error else None,
+            response_time=latency_us / _US_PER_MS if counts else None,
             response_length=len(ended.body),
             exception=RequestFailedError(ended.error) if ended.error else None,
             context={"arm": plan.arm, "i": ended.i},

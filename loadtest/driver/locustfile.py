@@ -23,6 +23,7 @@ from locust.runners import MasterRunner, WorkerRunner
 
 from loadtest.driver.buckets import three_digits
 from loadtest.driver.director import EXIT_USAGE, Director, Options
+from loadtest.driver.errors import UsageError
 from loadtest.driver.trace_source import TraceSource
 from loadtest.driver.worker import Worker
 
@@ -106,6 +107,14 @@ def add_options(parser: LocustArgumentParser) -> None:
         help="Connections that each worker opens before the start",
     )
     add("--replicate", metavar="K", type=int, default=0, help="Number of this run, kept with its samples")
+    add(
+        "--metrics-port",
+        metavar="N",
+        type=int,
+        default=None,
+        help="Port of the run's own metrics for Prometheus; none without it",
+    )
+    add("--metrics-host", metavar="HOST", default="127.0.0.1", help="Address at which they are served")
     add("--prepared", metavar="DIR", default=None, help="Folder of a run that 'xlmr-load run' has prepared")
     add("--progress-fd", metavar="FD", type=int, default=None, help="Descriptor for readings of the progress")
 
@@ -125,7 +134,11 @@ def begin(environment: Environment, **_: Any) -> None:
     if isinstance(environment.runner, WorkerRunner):
         return
     director = Director(environment, trace, _options(parsed))
-    director.listen()
+    try:
+        director.listen()
+    except UsageError as error:
+        logging.getLogger(__name__).error("%s", error)  # noqa: TRY400 - a sentence for the user
+        sys.exit(EXIT_USAGE)
     assert isinstance(environment.shape_class, OneDispatcherAWorker), (
         "Locust found another shape. This is a bug."
     )
@@ -146,4 +159,6 @@ def _options(parsed: Any) -> Options:
         max_inflight=parsed.max_inflight,
         ready_timeout_s=parsed.ready_timeout,
         num_warm=parsed.warm_connections,
+        metrics_host=parsed.metrics_host,
+        metrics_port=parsed.metrics_port,
     )

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
+
+from loadtest.driver.tally import Distribution
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -11,7 +13,8 @@ class Progress:
     """Counts since the start. ``duration_s``: of the schedule; None where it has no instants of its own.
 
     ``num_due``: arrivals whose intended instant has come. ``lateness_p99_s``: of what was sent last,
-    the worst worker's.
+    the worst worker's. ``num_failed`` counts those given up too, which ``num_censored`` counts alone.
+    ``latency``: of all but failures. ``started_at_s``: seconds of the epoch.
     """
 
     elapsed_s: float
@@ -23,6 +26,10 @@ class Progress:
     num_failed: int
     lateness_p99_s: float | None
     num_lost: int
+    num_censored: int = 0
+    latency: Distribution = field(default_factory=Distribution)
+    lateness: Distribution = field(default_factory=Distribution)
+    started_at_s: float | None = None
 
     @property
     def num_inflight(self) -> int:
@@ -54,4 +61,7 @@ class Progress:
 
 def progress_from(line: str) -> Progress:
     """Return the reading on a line of JSON."""
-    return Progress(**json.loads(line))
+    values = json.loads(line)
+    for name in ("latency", "lateness"):
+        values[name] = Distribution.from_json(values[name])
+    return Progress(**values)

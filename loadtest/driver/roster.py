@@ -11,6 +11,7 @@ from loadtest.driver.clocks import SHARED, Offset
 from loadtest.driver.errors import UsageError
 from loadtest.driver.outcome import Fate, WorkerOutcome
 from loadtest.driver.progress import Progress
+from loadtest.driver.tally import Distribution, merged
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
@@ -132,7 +133,15 @@ class Roster:
             num_failed=self.total("num_failed"),
             lateness_p99_s=None if late_us is None else late_us / _US_PER_S,
             num_lost=self.count(Fate.LOST),
+            num_censored=self.total("num_censored"),
+            latency=self._durations("latency"),
+            lateness=self._durations("lateness"),
         )
+
+    def _durations(self, key: str) -> Distribution:
+        """Return what the workers' reports count of a duration, together."""
+        known = (one.report[key] for one in self if key in one.report)
+        return merged(Distribution.from_json(values) for values in known)
 
     def _worst_lateness_us(self) -> int | None:
         """Return the largest recent p99 of lateness of any worker."""

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
 from loadtest.driver.collect import PARTS_FOLDER
 from loadtest.driver.errors import EngineError, UsageError
+from loadtest.driver.exporter import LiveMetrics, RunLabels, exporting
 from loadtest.driver.finish import RunResult, finish
 from loadtest.driver.launch import Launch, last_words, launch
 from loadtest.driver.outcome import FILE_NAME as OUTCOME_FILE
@@ -17,11 +20,15 @@ from loadtest.driver.trace_source import TraceSource
 from loadtest.trace.arm import load_arm
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from loadtest.driver.progress import Progress
 
 MAX_PROCESSES = 64
+MAX_PORT = 65_535
+# Two scrapes of Prometheus at the interval that deploy/prometheus sets.
+_LAST_SCRAPE_S = 10.0
 
 
 class Show(Watcher, Protocol):
@@ -37,6 +44,14 @@ class Show(Watcher, Protocol):
 
     def collecting(self, done: int, total: int) -> None:
         """Some rows of the samples are made."""
+        ...
+
+    def exporting(self, url: str) -> None:
+        """The run's own metrics can be read here."""
+        ...
+
+    def waiting_for_scrape(self, timeout_s: float) -> None:
+        """All is done; whoever reads the metrics gets this long to read the last ones."""
         ...
 
 
@@ -58,12 +73,19 @@ class Silence:
     def collecting(self, done: int, total: int) -> None:
         """Show nothing."""
 
+    def exporting(self, url: str) -> None:
+        """Show nothing."""
+
+    def waiting_for_scrape(self, timeout_s: float) -> None:
+        """Show nothing."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunOptions:
     """What to run. ``objectives`` and ``command`` are kept in the record for the report.
 
     ``index``: folder of candidates' vectors, which runs of one arm may share; None is ``out/index``.
+    ``metrics_port``: where the run's own metrics are served meanwhile, 0 for any free port; None for nowhere.
     """
 
     trace: Path
@@ -80,6 +102,8 @@ class RunOptions:
     keep_raw: bool = False
     objectives: tuple[str, ...] = ()
     command: tuple[str, ...] = ()
+    metrics_host: str = "127.0.0.1"
+    metrics_port: int | None = None
 
 
 def run(options: RunOptions, show: Show | None = None) -> RunResult:
@@ -91,9 +115,29 @@ def run(options: RunOptions, show: Show | None = None) -> RunResult:
         ArmError, TraceError, UsageError, TargetError: nothing was measured; the sentence says why.
         EngineError: Locust did not start.
     """
-    watcher = show or Silence()
     _check(options)
     check_fresh(options.out)
+    with _metrics(options, show or Silence()) as live:
+        return _run(options, show or Silence(), live)
+
+
+@contextlib.contextmanager
+def _metrics(options: RunOptions, show: Show) -> Iterator[LiveMetrics]:
+    """Give the run's own metrics, served where a port is given; at the end, wait for a last scrape."""
+    live = LiveMetrics()
+    if options.metrics_port is None:
+        yield live
+        return
+    with exporting(live, host=options.metrics_host, port=options.metrics_port) as url:
+        show.exporting(url)
+        yield live
+        if live.was_scraped():
+            show.waiting_for_scrape(_LAST_SCRAPE_S)
+            with contextlib.suppress(KeyboardInterrupt):  # the run is complete; only its last scrape is not
+                live.wait_for_scrape(_LAST_SCRAPE_S)
+
+
+def _run(options: RunOptions, watcher: Show, live: LiveMetrics) -> RunResult:
     source, arm = TraceSource(options.trace), load_arm(options.arm)
     index = options.index or options.out / "index"
     request = Request(
@@ -116,10 +160,21 @@ def run(options: RunOptions, show: Show | None = None) -> RunResult:
         command=options.command,
     )
     write_setup(options.out, setup)
+    live.begin(
+        RunLabels(
+            run=options.out.resolve().name, arm=arm.name, trace=setup.header.name, target=prepared.plan.target
+        )
+    )
+
+    def measuring(progress: Progress) -> None:
+        live.show(progress)
+        watcher.measuring(progress)
+
     started = Launch(
         out=options.out, trace=options.trace.resolve(), processes=options.processes, num_warm=options.num_warm
     )
-    by_itself = launch(started, watcher.measuring)
+    by_itself = launch(started, measuring)
+    live.end(time.time())
     _ensure_outcome(options.out, by_itself=by_itself)
     result = finish(options.out, watcher.collecting, keep_raw=options.keep_raw)
     return replace(result, stopped_by_user=not by_itself)
@@ -132,6 +187,8 @@ def _check(options: RunOptions) -> None:
         raise UsageError(f"--timeout is {options.timeout_s:g} s; give more than 0.")
     if options.max_inflight < 1:
         raise UsageError(f"--max-inflight is {options.max_inflight}; give at least 1.")
+    if options.metrics_port is not None and not 0 <= options.metrics_port <= MAX_PORT:
+        raise UsageError(f"--metrics-port is {options.metrics_port}; give 0 (any free one) to {MAX_PORT}.")
     if options.replicate < 0 or options.num_warm < 0:
         raise UsageError("--replicate and --warm-connections must not be negative.")
 

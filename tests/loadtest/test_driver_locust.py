@@ -174,11 +174,13 @@ def test_the_web_ui_starts_runs_and_a_stop_keeps_what_was_measured(
     trace = write_trace(tmp_path / "trace", every(0.05, 400))
     arm = write_arm(tmp_path / "arm.toml", xnli="v.xnli")
     ui = f"http://127.0.0.1:{(port := free_port())}"
+    metrics = f"http://127.0.0.1:{(metrics_port := free_port())}/metrics"
     with null_server() as world:
         child = start(
             children,
             locust_command(
                 *("--web-host", "127.0.0.1", "--web-port", str(port), "--host", world.url),
+                *("--metrics-port", str(metrics_port)),
                 *("--trace", str(trace), "--arm", str(arm), "--out", str(tmp_path / "out")),
             ),
         )
@@ -194,6 +196,7 @@ def test_the_web_ui_starts_runs_and_a_stop_keeps_what_was_measured(
         _eventually(lambda: sum(path.stat().st_size for path in tmp_path.glob("out-2/parts/*")) > 0)
         assert json.loads(_read(f"{ui}/stop", b""))["success"]
         _eventually((tmp_path / "out-2" / "run.json").is_file)
+        exported = _read(metrics).decode()
         child.send_signal(signal.SIGTERM)
         child.communicate(timeout=30)
     assert read_samples(tmp_path / "out-2").height == 400
@@ -203,6 +206,13 @@ def test_the_web_ui_starts_runs_and_a_stop_keeps_what_was_measured(
     assert samples.filter(samples["error"] == "not sent").height > 100
     record = json.loads((tmp_path / "out" / "run.json").read_text(encoding="utf-8"))
     assert record["outcome"]["status"] == "interrupted"
+    second = read_samples(tmp_path / "out-2")
+    answered = second.filter(second["error"].is_null()).height
+    assert f'xlmr_load_completed_total{{outcome="ok"}} {answered:.1f}\n' in exported
+    assert (
+        f'xlmr_load_run_info{{arm="arm-a",run="out-2",target="{world.url}",trace="hand-made"}} 1.0'
+        in exported
+    )
 
 
 def _read(url: str, form: bytes | None = None) -> bytes:
