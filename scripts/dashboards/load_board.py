@@ -54,25 +54,24 @@ def _lost() -> str:
 
 
 def _run() -> Row:
-    started = select("xlmr_load_run_start_timestamp_seconds", target=LOAD)
-    info = select("xlmr_load_run_info", target=LOAD)
-    labels = "* on (job, instance) group_right () "
+    # By the run's own labels: one load generator may have done several runs in the time that is shown.
+    seen = f"timestamp({select('xlmr_load_run_info', target=LOAD)})"
     return Row(
         title="The run",
         panels=(
             listing(
                 "Runs",
-                "Which run each load generator does, and since when.",
-                [latest(f"{started} * 1000 {labels}{info}")],
+                "Runs in the time that is shown, and since when their load generator speaks of them.",
+                [latest(f"min_over_time({seen}[$__range:$__interval]) * 1000")],
                 columns={
                     "run": "Run",
                     "arm": "Arm",
                     "trace": "Trace",
                     "target": "Target",
                     "instance": "Generator",
-                    "Value": "Started",
+                    "Value": "First seen",
                 },
-                units={"Started": "dateTimeAsIso"},
+                units={"First seen": "dateTimeAsIso"},
             ),
             figure(
                 "Offered",

@@ -25,6 +25,7 @@ GRID_COLUMNS = 24
 ON_TIME_RANGE_CHANGED = 2
 UNITS = {"none", "short", "s", "bytes", "watt", "percentunit", "reqps", "ops", "cps", "dateTimeAsIso"}
 RATES = ("rate", "irate", "increase")
+WINDOWS = {"$__rate_interval", "$__range:$__interval"}
 # Not scraped from the service: constants and alerts, which have no target.
 WITHOUT_TARGET = re.compile(r"xlmr:.*|ALERTS")
 
@@ -68,7 +69,7 @@ def _variable_faults(dashboard: dict[str, Any]) -> Iterator[str]:
         if variable.get("refresh") != ON_TIME_RANGE_CHANGED:
             yield f"variable {name!r} is not read again when the time range changes"
     used = set(re.findall(r"\$\{?(\w+)", str(dashboard["panels"])))
-    for name in used - variables.keys() - {"__rate_interval"}:
+    for name in used - variables.keys() - {"__rate_interval", "__range", "__interval"}:
         yield f"variable {name!r} is used and not there"
 
 
@@ -107,7 +108,7 @@ def _panel_faults(panel: dict[str, Any]) -> Iterator[str]:
 
 
 def _query_faults(raw: str) -> Iterator[str]:
-    expr = substitute(raw, rate_interval="1m")
+    expr = substitute(raw)
     try:
         reads = selectors(expr)
     except ValueError as error:
@@ -118,7 +119,7 @@ def _query_faults(raw: str) -> Iterator[str]:
         if not WITHOUT_TARGET.fullmatch(selector.name) and not wanted <= selector.matchers.keys():
             yield f"{selector.name} is not bound to the chosen job and instance"
     for window in re.findall(r"\[([^\]]+)\]", raw):
-        if window != "$__rate_interval":
+        if window not in WINDOWS:
             yield f"[{window}] is fixed; $__rate_interval fits every resolution"
     for call in calls(expr, "histogram_quantile"):
         if "le" not in _labels_kept(call.args[1]):

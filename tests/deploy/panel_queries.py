@@ -53,19 +53,26 @@ def panels(dashboard: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
             yield panel
 
 
-def substitute(expr: str, *, rate_interval: str, values: Mapping[str, str] | None = None) -> str:
+def substitute(
+    expr: str, *, rate_interval: str = "1m", shown: str = "10m", values: Mapping[str, str] | None = None
+) -> str:
     """Fill Grafana's variables in: ``values`` by name, else everything (`.*`)."""
-    known = {"__rate_interval": rate_interval, "__interval": rate_interval, "__range": rate_interval}
+    known = {"__rate_interval": rate_interval, "__interval": "5s", "__range": shown}
     known |= values or {}
     return _VARIABLE.sub(lambda found: known.get(found[1] or found[2], ".*"), expr)
 
 
 def panel_queries(
-    *, rate_interval: str = "1m", values: Mapping[str, str] | None = None, folder: Path = DASHBOARDS
+    *,
+    rate_interval: str = "1m",
+    shown: str = "10m",
+    values: Mapping[str, str] | None = None,
+    folder: Path = DASHBOARDS,
 ) -> tuple[PanelQuery, ...]:
     """Return every query of panels, variables and annotations.
 
     ``rate_interval``: what ``$__rate_interval`` becomes; Grafana takes at least four scrape intervals.
+    ``shown``: what ``$__range`` becomes, the time that a dashboard shows.
     ``values``: what other variables become, such as ``{"lineage_a": "english-intermediate"}``.
     """
     found = []
@@ -77,7 +84,7 @@ def panel_queries(
                     kind=kind,
                     where=f"{dashboard['uid']}: {where}",
                     raw=raw,
-                    expr=substitute(raw, rate_interval=rate_interval, values=values),
+                    expr=substitute(raw, rate_interval=rate_interval, shown=shown, values=values),
                     instant=instant,
                     needs=_needs(kind, raw),
                 )
