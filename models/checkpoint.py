@@ -9,49 +9,28 @@ can share.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
 
-from models.config import SYNTHETIC_KEY, ConfigError, labels_of, padding_idx, read_config, understand
+from models.config import labels_of, padding_idx
 from models.encoder import Encoder
 from models.fused import Form, fuse
 from models.heads import Head, head_for
-from models.hub import HubError, checkpoint_folder, tokenizer_file
 from models.linear import has_onednn
 from models.model import CheckpointError, Model
-from models.names import bare_name, encoder_name, head_name, is_leftover, is_weight
+from models.names import head_name
 from models.store import Source, WeightStore
+from models.stored import Stored, places_of, read_checkpoint
 from models.variant import HeadKind, Pooling
-from models.weights import WeightsError, digest_checkpoint, digest_tensors, read_weights
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
-
     from torch import Tensor
     from transformers import XLMRobertaConfig
 
     from models.variant import Variant
 
-__all__ = ["CheckpointError", "Model", "load_model"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Stored:
-    """What a checkpoint's directory holds.
-
-    ``weights``, ``digests``: by bare stored name; ``digests`` leaves out what is not a weight.
-    """
-
-    folder: Path
-    config: XLMRobertaConfig
-    synthetic: bool
-    tokenizer_file: Path | None
-    weights: Mapping[str, Tensor]
-    digests: Mapping[str, str]
-    digest: str
+__all__ = ["CheckpointError", "Form", "Model", "build_model", "load_model", "read_checkpoint"]
 
 
 def load_model(
@@ -64,32 +43,46 @@ def load_model(
 ) -> Model:
     """Load a variant's encoder and head.
 
+    ``dtype``, ``form``, ``store``: as ``build_model`` takes them.
+
+    Raises:
+        CheckpointError: as ``read_checkpoint`` and ``build_model``.
+    """
+    return build_model(variant, read_checkpoint(variant), device=device, dtype=dtype, form=form, store=store)
+
+
+def build_model(  # noqa: PLR0913 - all but the first two by keyword
+    variant: Variant,
+    stored: Stored,
+    *,
+    device: torch.device | str = "cpu",
+    dtype: torch.dtype | None = None,
+    form: Form | None = None,
+    store: WeightStore | None = None,
+) -> Model:
+    """Make a model of what was read.
+
     ``dtype``: None for the catalogue's, else float32. ``form``: None for as stored, and for int8 its
     own. ``store``: where equal weights of several models are held once; None for one of its own.
 
     Raises:
-        CheckpointError: the checkpoint is absent, damaged, of another architecture or for another
-            head, or the variant asks for what it does not have.
+        CheckpointError: the checkpoint is another head's, or the variant asks for what it does
+            not have, or the device cannot compute the dtype.
     """
-    try:
-        stored = _read(variant)
-    except (ConfigError, HubError, WeightsError) as error:
-        raise CheckpointError(str(error)) from error
     where = f"variant {variant.name!r}: the checkpoint {stored.folder}"
+    kept = dtype or getattr(torch, variant.dtype or "float32")
+    held_as = form or (Form.INT8 if kept is torch.int8 else Form.STORED)
+    _check_form(held_as, kept, torch.device(device), variant)
     _check_digest(variant, stored, where)
     labels = _labels(variant, stored, where)
     with torch.device("meta"):  # shapes only; the weights come from the file
         encoder = Encoder(stored.config)
         has_pooler = "pooler.dense.weight" in stored.weights
         head = head_for(variant.head, stored.config, len(labels), has_pooler=has_pooler)
-    places = _places(variant.head, encoder, head)
-    _check_weights(variant.head, stored.weights, places, where)
-    kept = dtype or getattr(torch, variant.dtype or "float32")
-    held_as = form or (Form.INT8 if kept is torch.int8 else Form.STORED)
-    _check_form(held_as, kept, torch.device(device), variant)
+    places = places_of(variant.head, encoder, head, stored, where)
     source = Source(
-        stored={ours: stored.weights[place.stored] for ours, place in places.items()},
-        digests={ours: stored.digests[place.stored] for ours, place in places.items()},
+        stored={ours: stored.weights[bare] for ours, bare in places.items()},
+        digests={ours: stored.digests[bare] for ours, bare in places.items()},
         device=torch.device(device),
         # Whatever is not a layer's linear map stays in float32 in int8.
         dtype=torch.float32 if held_as is Form.INT8 else kept,
@@ -97,7 +90,23 @@ def load_model(
         used={},
     )
     _fill(encoder, head, stored.config, source, held_as)
-    model = Model(
+    model = _describe(variant, stored, source, encoder=encoder, head=head, labels=labels, dtype=kept)
+    _check_wishes(variant, model, where)
+    return model
+
+
+def _describe(  # noqa: PLR0913 - all that makes a model
+    variant: Variant,
+    stored: Stored,
+    source: Source,
+    *,
+    encoder: Encoder,
+    head: Head,
+    labels: tuple[str, ...],
+    dtype: torch.dtype,
+) -> Model:
+    first_position = padding_idx(stored.config) + 1
+    return Model(
         encoder=encoder,
         head=head,
         kind=variant.head,
@@ -107,41 +116,20 @@ def load_model(
         revision=stored.digest[:12] if variant.is_local else stored.folder.name,
         synthetic=stored.synthetic,
         device=source.device,
-        dtype=kept,
+        dtype=dtype,
         num_layers=stored.config.num_hidden_layers,
         hidden_size=stored.config.hidden_size,
         vocab_size=stored.config.vocab_size,
         padding_idx=padding_idx(stored.config),
-        max_positions=stored.config.max_position_embeddings - padding_idx(stored.config) - 1,
+        max_positions=stored.config.max_position_embeddings - first_position,
         tokenizer_file=stored.tokenizer_file,
         tensors=_tensors(encoder, head),
         tensor_digests=source.digests,
         held_bytes=source.used,
     )
-    _check_wishes(variant, model, where)
-    return model
 
 
-def _read(variant: Variant) -> _Stored:
-    folder = checkpoint_folder(variant)
-    raw = read_config(folder)
-    config = understand(raw, folder)
-    weights = {
-        bare_name(name): tensor for name, tensor in read_weights(folder, allow_bin=variant.allow_bin).items()
-    }
-    digests = digest_tensors({name: tensor for name, tensor in weights.items() if is_weight(name)})
-    return _Stored(
-        folder=folder,
-        config=config,
-        synthetic=SYNTHETIC_KEY in raw,
-        tokenizer_file=tokenizer_file(variant, folder),
-        weights=weights,
-        digests=digests,
-        digest=digest_checkpoint(digests),
-    )
-
-
-def _check_digest(variant: Variant, stored: _Stored, where: str) -> None:
+def _check_digest(variant: Variant, stored: Stored, where: str) -> None:
     if variant.sha256 is not None and variant.sha256 != stored.digest:
         raise CheckpointError(
             f"{where} has the digest {stored.digest}, the catalogue says {variant.sha256}; "
@@ -149,7 +137,7 @@ def _check_digest(variant: Variant, stored: _Stored, where: str) -> None:
         )
 
 
-def _labels(variant: Variant, stored: _Stored, where: str) -> tuple[str, ...]:
+def _labels(variant: Variant, stored: Stored, where: str) -> tuple[str, ...]:
     """Return the labels in order of the classifier's rows, the catalogue's before the checkpoint's."""
     if variant.head not in (HeadKind.CLASSIFY, HeadKind.TAG):
         if variant.labels:
@@ -163,51 +151,6 @@ def _labels(variant: Variant, stored: _Stored, where: str) -> tuple[str, ...]:
             f"({', '.join(labels)}); give them all in the catalogue."
         )
     return labels
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Place:
-    """Where one weight of the model comes from, and the shape that it must have."""
-
-    stored: str
-    shape: torch.Size
-
-
-def _places(kind: HeadKind, encoder: Encoder, head: Head) -> dict[str, _Place]:
-    places = {
-        f"encoder.{name}": _Place(stored=encoder_name(name), shape=tensor.shape)
-        for name, tensor in encoder.state_dict().items()
-    }
-    return places | {
-        f"head.{name}": _Place(stored=head_name(kind, name), shape=tensor.shape)
-        for name, tensor in head.state_dict().items()
-    }
-
-
-def _check_weights(
-    kind: HeadKind, weights: Mapping[str, Tensor], places: Mapping[str, _Place], where: str
-) -> None:
-    """Refuse a checkpoint whose weights are not exactly those that the model has places for."""
-    known = {place.stored for place in places.values()}
-    missing = [name for name in known if name not in weights]
-    strange = [name for name in weights if name not in known and not is_leftover(kind, name)]
-    if missing or strange:
-        faults = [f"lacks {_some(missing)}"] * bool(missing) + [f"holds {_some(strange)} besides"] * bool(
-            strange
-        )
-        raise CheckpointError(f"{where} does not fit head {kind.value!r}: it {' and '.join(faults)}.")
-    for place in places.values():
-        shape = weights[place.stored].shape
-        if shape != place.shape:
-            raise CheckpointError(
-                f"{where}: {place.stored} has the shape {tuple(shape)}, "
-                f"config.json asks for {tuple(place.shape)}."
-            )
-
-
-def _some(names: list[str], shown: int = 4) -> str:
-    more = f" and {len(names) - shown} more" if len(names) > shown else ""
-    return ", ".join(sorted(names)[:shown]) + more
 
 
 def _check_form(form: Form, dtype: torch.dtype, device: torch.device, variant: Variant) -> None:
