@@ -9,6 +9,7 @@ import typer
 
 from loadtest.cli.exits import ExitCode, stop
 from loadtest.cli.study import conduct, end, tell
+from loadtest.report.study_record import VerdictWord
 from loadtest.study.answer import answer_capacity
 from loadtest.study.by_hand import Wish, declare
 from loadtest.study.study_file import Study, StudyError, TraceTable
@@ -26,6 +27,7 @@ Seconds = Annotated[float, typer.Option(min=0.5, help="Length of one run.")]
 Slo = Annotated[str, typer.Option(help="Latency objective that capacity and goodput are counted by.")]
 Seed = Annotated[int, typer.Option(min=0, help="Of arrivals, order and resampling.")]
 Processes = Annotated[int, typer.Option(min=1, help="Processes that send.")]
+LoadCpus = Annotated[str | None, typer.Option(help="Cores of the load generator, such as 2-3.")]
 Strict = Annotated[bool, typer.Option("--strict", help="End with code 6 where it is inconclusive.")]
 
 
@@ -47,6 +49,7 @@ def ab(  # noqa: PLR0913 - each argument is an option of the command line
     capacity_method: Annotated[str, typer.Option(help="'objective' (a search) or 'offline'.")] = "objective",
     seed: Seed = 1,
     processes: Processes = 1,
+    load_cpus: LoadCpus = None,
     strict: Strict = False,
 ) -> None:
     """Compare two arms of one running server, in random pairs, with an A/A control first."""
@@ -70,6 +73,7 @@ def ab(  # noqa: PLR0913 - each argument is an option of the command line
         ),
         out,
         strict=strict,
+        load_cpus=load_cpus,
     )
 
 
@@ -88,6 +92,7 @@ def aa(  # noqa: PLR0913 - each argument is an option of the command line
     slo: Slo = "p95<500ms",
     seed: Seed = 1,
     processes: Processes = 1,
+    load_cpus: LoadCpus = None,
     strict: Strict = False,
 ) -> None:
     """Compare an arm with itself: this machine's noise, and whether anything differs that must not."""
@@ -111,6 +116,7 @@ def aa(  # noqa: PLR0913 - each argument is an option of the command line
         ),
         out,
         strict=strict,
+        load_cpus=load_cpus,
     )
 
 
@@ -128,6 +134,7 @@ def capacity(  # noqa: PLR0913 - each argument is an option of the command line
     duration: Seconds = 20.0,
     seed: Seed = 1,
     processes: Processes = 1,
+    load_cpus: LoadCpus = None,
 ) -> None:
     """Find the highest rate at which an arm meets a latency objective, with an interval."""
     wish = Wish(
@@ -148,22 +155,27 @@ def capacity(  # noqa: PLR0913 - each argument is an option of the command line
         processes=processes,
         replicates=replicates,
     )
-    answered = conduct(_declare(wish), out, answer_capacity)
+    answered = conduct(_declare(wish, load_cpus), out, answer_capacity)
     typer.echo(answered.record.verdict.sentence)
     typer.echo(f"report: {answered.report}")
     raise typer.Exit(ExitCode.OK if answered.record.valid else ExitCode.INVALID)
 
 
-def _declare(wish: Wish) -> Study:
+def _declare(wish: Wish, load_cpus: str | None) -> Study:
     try:
-        return declare(wish, Path.cwd())
+        return declare(wish, Path.cwd()).on_cores(server=None, load=load_cpus)
     except (StudyError, ArmError) as error:
         stop(ExitCode.USAGE, str(error))
 
 
-def _run(wish: Wish, out: Path, *, strict: bool) -> None:
-    answered = conduct(_declare(wish), out)
+def _run(wish: Wish, out: Path, *, strict: bool, load_cpus: str | None) -> None:
+    answered = conduct(_declare(wish, load_cpus), out)
     tell(answered)
+    if wish.reference == wish.arm and answered.record.verdict.word in (
+        VerdictWord.FASTER,
+        VerdictWord.SLOWER,
+    ):
+        stop(ExitCode.INVALID, "An arm differs from itself; find out why before comparing anything here.")
     end(answered.record, strict=strict)
 
 

@@ -18,7 +18,7 @@ from loadtest.report.run_files import ReportError
 from loadtest.report.study_record import VerdictWord
 from loadtest.report.terminal import print_study
 from loadtest.study.answer import Answered, answer_study
-from loadtest.study.study_file import Study, StudyError, load_study
+from loadtest.study.study_file import NothingValidError, Study, StudyError, load_study
 from loadtest.trace.arm import ArmError
 from loadtest.trace.arrivals import LawError
 from loadtest.trace.items import TraceError
@@ -38,13 +38,19 @@ def study(
         Path | None, typer.Option(help="Folder for runs and report; an interrupted study goes on there.")
     ] = None,
     *,
+    server_cpus: Annotated[
+        str | None, typer.Option(help="Cores of the server, such as 0-3, instead of the file's.")
+    ] = None,
+    load_cpus: Annotated[
+        str | None, typer.Option(help="Cores of the load generator, instead of the file's.")
+    ] = None,
     strict: Annotated[
         bool, typer.Option("--strict", help="End with code 6 where the verdict is inconclusive.")
     ] = False,
 ) -> None:
     """Run a study's servers, arms and controls, and answer its question with a report."""
     try:
-        found = load_study(file)
+        found = load_study(file).on_cores(server=server_cpus, load=load_cpus)
     except StudyError as error:
         stop(ExitCode.USAGE, str(error))
     answered = conduct(found, out or Path("var") / found.declared.name)
@@ -61,6 +67,8 @@ def conduct(found: Study, out: Path, answer: Callable[..., Answered] = answer_st
     except KeyboardInterrupt:
         note(f"Stopped; the same command goes on with what is missing in {out}.")
         raise typer.Exit(INTERRUPTED) from None
+    except NothingValidError as error:
+        stop(ExitCode.INVALID, str(error))
     except (StudyError, DataError, TraceError, LawError, ArmError, DriverError) as error:
         stop(ExitCode.USAGE, str(error))
     except ReportError as error:

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Protocol
 
 from loadtest.report.html import write_report
 from loadtest.report.study_files import save_study
+from loadtest.study.arms import settle_arms
 from loadtest.study.capacity_search import target_of
 from loadtest.study.conduct import Conductor, Watch
 from loadtest.study.folder import open_folder
 from loadtest.study.record import build_record, capacity_record
 from loadtest.study.replay import Replayer
-from loadtest.study.segments import Segments, build_base
+from loadtest.study.segments import Segments, build_base, mix_of
 from loadtest.study.server import parse_cpus
 
 if TYPE_CHECKING:
@@ -79,6 +80,9 @@ def _save(record: StudyRecord, folder: StudyFolder, screen: Screen) -> Answered:
 
 def _conductor(study: Study, out: Path, command: tuple[str, ...], screen: Screen) -> Conductor:
     declared = study.declared
+    for cpus in (declared.server.cpus, declared.load.cpus):
+        if cpus is not None:
+            parse_cpus(cpus)  # before anything is written
     folder = open_folder(out, study)
     base = build_base(study, folder, screen.building)
     return Conductor(
@@ -87,11 +91,12 @@ def _conductor(study: Study, out: Path, command: tuple[str, ...], screen: Screen
         replay=Replayer(
             study=study,
             folder=folder,
+            arms=settle_arms(study, folder),
             cpus=None if declared.load.cpus is None else parse_cpus(declared.load.cpus),
             objectives=(declared.capacity.objective,),
             command=command,
         ),
-        segments=Segments(study=study, folder=folder, base=base),
+        segments=Segments(study=study, folder=folder, base=base, mix=mix_of(study, base)),
         target=target_of(declared.capacity.objective),
         watch=screen,
     )

@@ -1,7 +1,9 @@
 """Capacities under an objective: a search on the reference arm, then a sweep of all arms in turn.
 
 The search finds where to look; the sweep probes every arm at the same rates, on the same
-arrivals, in random order, so that the ratio of two capacities comes from pairs.
+arrivals, in random order, so that the ratio of two capacities comes from pairs. A probe that is
+not valid measured the generator or the host: it is made again on other arrivals, a few times, and the
+search then ends without a capacity.
 """
 
 from __future__ import annotations
@@ -28,6 +30,9 @@ if TYPE_CHECKING:
     from loadtest.study.study_file import CapacityTable, StudyFile
 
 
+MAX_INVALID = 3
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
     """The objective of a search: the share of requests that must be answered within a time."""
@@ -39,11 +44,15 @@ class Target:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Swept:
-    """What was probed, by arm; ``blocks[arm][i]`` share rate and arrivals over arms."""
+    """What was probed, by arm; ``blocks[arm][i]`` share rate and arrivals over arms.
+
+    ``reason``: why there are none, or nothing; ``invalid``: it was the probes' own fault.
+    """
 
     blocks: Mapping[str, tuple[Block, ...]]
     latencies_s: Mapping[str, tuple[float | None, ...]]
     reason: str
+    invalid: bool = False
 
     def capacity_of(self, arm: str, target: Target) -> float | None:
         """Return an arm's capacity in requests a second; None where the sweep does not hold it."""
@@ -85,20 +94,27 @@ def search(
     state = Search.begin(plan, rng)
     blocks: dict[str, list[Block]] = {arm: [] for arm in arms}
     latencies: dict[str, list[float | None]] = {arm: [] for arm in arms}
-    number = 0
+    number = num_invalid = 0
     while isinstance(step := state.next_step(), Probe):
         sweeping = step.stage is Stage.SWEEP
         if not sweeping and len(state.probed) >= max_probes * plan.num_blocks:
             return Swept(blocks={}, latencies_s={}, reason="the search found no bracket within its probes")
-        found: dict[str, Block] = {}
-        for arm in _order(arms if sweeping else (reference,), rng):
-            summary = make(arm, step.rate_per_s, number)
-            found[arm] = block_of(summary, step.rate_per_s)
-            if sweeping:
-                blocks[arm].append(found[arm])
-                latencies[arm].append(_latency(summary, plan.target))
-        state = state.observe(found[reference])
+        rate = step.rate_per_s
+        found = {arm: make(arm, rate, number) for arm in _order(arms if sweeping else (reference,), rng)}
         number += 1
+        reasons = [reason for summary in found.values() for reason in summary.reasons]
+        if reasons:
+            num_invalid += 1
+            if num_invalid == MAX_INVALID:
+                said = f"{MAX_INVALID} probes in a row at {rate:.4g}/s were not valid: {reasons[0]}"
+                return Swept(blocks={}, latencies_s={}, reason=said, invalid=True)
+            continue
+        num_invalid = 0
+        if sweeping:
+            for arm, summary in found.items():
+                blocks[arm].append(block_of(summary, rate))
+                latencies[arm].append(_latency(summary, plan.target))
+        state = state.observe(block_of(found[reference], rate))
     return Swept(
         blocks={arm: tuple(seen) for arm, seen in blocks.items()},
         latencies_s={arm: tuple(seen) for arm, seen in latencies.items()},
@@ -138,7 +154,7 @@ def ratio(swept: Swept, target: Target, declared: StudyFile, arm: str) -> Compar
     ours, theirs = swept.blocks.get(arm), swept.blocks.get(declared.reference)
     if not ours or not theirs:
         return None
-    alpha = 1 - declared.design.confidence
+    alpha = (1 - declared.design.confidence) / len(declared.compared)
     found = capacity_ratio(ours, theirs, target=target.share, alpha=alpha)
     margins = Measure.CAPACITY.margins(declared.design.margins)
     word = VerdictWord.INCONCLUSIVE
@@ -150,8 +166,9 @@ def ratio(swept: Swept, target: Target, declared: StudyFile, arm: str) -> Compar
             direction=Direction.LARGER_IS_FASTER,
         )
         word = VerdictWord(verdict.value)
+    several = f"{arm}: " if len(declared.compared) > 1 else ""
     return Comparison(
-        name=f"capacity under {target.text}",
+        name=f"{several}capacity under {target.text}",
         measure=Measure.CAPACITY.value,
         arm=arm,
         reference=declared.reference,

@@ -1,8 +1,9 @@
-"""Arms against the reference: overall, by load, by task, by language. Pure.
+"""Arms against the reference: overall, by load, by task, by language, by both. Pure.
 
 Rules: the primaries are p50 and p95 latency at the declared load and offline throughput, in this
-order (a fixed sequence needs no correction); tasks are corrected by Holm, languages by
-Benjamini-Hochberg. A difference that does not survive its correction is inconclusive.
+order (a fixed sequence needs no correction; ``verdict`` holds to it); tasks are corrected by Holm,
+languages, and tasks by languages, by Benjamini-Hochberg. A difference that does not survive its
+correction is inconclusive. Several arms share the risk of a false alarm evenly (Bonferroni).
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from loadtest.analysis.equivalence import compare
 from loadtest.analysis.multiplicity import benjamini_hochberg, holm
 from loadtest.report.study_record import Comparison, Correction, Interval, Margin, VerdictWord
 from loadtest.study.measures import Measure
-from loadtest.study.observed import Effects, effects, keys_of, select
+from loadtest.study.observed import Effects, cells_of, effects, keys_of, select
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -42,13 +43,14 @@ class Topic:
     task: str | None = None
     language: str | None = None
     primary: bool = False
+    kind: str = ""
 
     @property
     def name(self) -> str:
-        """A line for tables and plots."""
-        where = self.task or self.language
+        """A line for tables and plots; no two of a study's comparisons of one arm share theirs."""
+        where = "".join(f", {part}" for part in (self.task, self.language) if part)
         load = "" if self.load_ratio is None else f" at {self.load_ratio:.0%} load"
-        return f"{self.measure}{load}" + (f", {where}" if where else "")
+        return f"{self.kind}{self.measure}{load}{where}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,13 +77,19 @@ class Comparer:
 
     def tasks(self, arm: str) -> list[Comparison]:
         """Compare the p50 latency of each task at the declared load."""
-        return _corrected(self._groups(arm, "task"), holm, Correction.HOLM, self._alpha)
+        found = [self._group(arm, task=task) for task in keys_of(self.runs, "by_task")]
+        return corrected(found, holm, Correction.HOLM, self.alpha)
 
     def languages(self, arm: str) -> list[Comparison]:
         """Compare the p50 latency of each language at the declared load."""
-        return _corrected(
-            self._groups(arm, "language"), benjamini_hochberg, Correction.BENJAMINI_HOCHBERG, self._alpha
-        )
+        found = [self._group(arm, language=language) for language in keys_of(self.runs, "by_language")]
+        return corrected(found, benjamini_hochberg, Correction.BENJAMINI_HOCHBERG, self.alpha)
+
+    def cells(self, arm: str) -> list[Comparison]:
+        """Compare the p50 latency of each task in each language where some pair has enough requests."""
+        found = [self._group(arm, task=task, language=language) for task, language in cells_of(self.runs)]
+        known = [comparison for comparison in found if comparison.log_ratio is not None]
+        return corrected(known, benjamini_hochberg, Correction.BENJAMINI_HOCHBERG, self.alpha)
 
     def one(
         self, topic: Topic, pick: Callable[[Summary], Group | None], *, phase: Phase | None = None
@@ -98,34 +106,27 @@ class Comparer:
             margins=topic.measure.margins(self.declared.design.margins),
             direction=topic.measure.direction,
             rng=self.rng,
-            alpha=self._alpha,
+            alpha=self.alpha,
         )
         return self._record(topic, found, seen)
 
     @property
-    def _alpha(self) -> float:
-        return 1 - self.declared.design.confidence
+    def alpha(self) -> float:
+        """The chance of a false claim about one arm."""
+        return (1 - self.declared.design.confidence) / len(self.declared.compared)
 
     def _is_primary(self, measure: Measure, load: float) -> bool:
         return measure in (Measure.P50, Measure.P95) and load == self.declared.design.primary_load_ratio
 
-    def _groups(self, arm: str, kind: str) -> list[Comparison]:
+    def _group(self, arm: str, *, task: str | None = None, language: str | None = None) -> Comparison:
         load = self.declared.design.primary_load_ratio
-        compared = []
-        for key in keys_of(self.runs, f"by_{kind}"):
-            topic = Topic(
-                measure=Measure.P50,
-                arm=arm,
-                load_ratio=load,
-                task=key if kind == "task" else None,
-                language=key if kind == "language" else None,
-            )
-            compared.append(self.one(topic, _by(kind, key)))
-        return compared
+        topic = Topic(measure=Measure.P50, arm=arm, load_ratio=load, task=task, language=language)
+        return self.one(topic, lambda summary: group_of(summary, task, language))
 
     def _record(self, topic: Topic, found: Found, seen: Effects) -> Comparison:
+        several = len(self.declared.compared) > 1 and not topic.kind
         return Comparison(
-            name=topic.name,
+            name=f"{topic.arm}: {topic.name}" if several else topic.name,
             measure=topic.measure.value,
             arm=topic.arm,
             reference=self.declared.reference,
@@ -152,28 +153,29 @@ def interval_of(ends: Ends | None) -> Interval | None:
     return None if ends is None else Interval(low=ends.low, high=ends.high, confidence=ends.level)
 
 
-def _by(kind: str, key: str) -> Callable[[Summary], Group | None]:
-    def pick(summary: Summary) -> Group | None:
-        groups: Mapping[str, Group] = getattr(summary, f"by_{kind}")
-        return groups.get(key)
+def group_of(summary: Summary, task: str | None, language: str | None) -> Group | None:
+    """Return the requests of a task, of a language, or of one in the other; None where there are none."""
+    if task is None:
+        return None if language is None else summary.by_language.get(language)
+    if language is None:
+        return summary.by_task.get(task)
+    return summary.by_task_language.get(task, {}).get(language)
 
-    return pick
 
-
-def _corrected(
-    compared: list[Comparison],
+def corrected(
+    compared: Sequence[Comparison],
     adjust: Callable[[Mapping[int, float | None]], Mapping[int, float | None]],
     correction: Correction,
     alpha: float,
 ) -> list[Comparison]:
     """Replace p-values by corrected ones, and take back differences that do not survive."""
     adjusted = adjust({i: comparison.p_value for i, comparison in enumerate(compared)})
-    corrected = []
+    found = []
     for i, comparison in enumerate(compared):
         p_value = adjusted[i]
         marked = comparison.word in DIFFERENT and p_value is not None and p_value < alpha
         survives = marked or comparison.word not in DIFFERENT
-        corrected.append(
+        found.append(
             comparison.model_copy(
                 update={
                     "p_value": p_value,
@@ -183,4 +185,4 @@ def _corrected(
                 }
             )
         )
-    return corrected
+    return found

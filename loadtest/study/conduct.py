@@ -3,13 +3,14 @@
 First, on a server of their own: each arm unloaded (the reference for answers, tokens and
 scores), then the reference's capacity. Then the blocks of the plan, controls first, the
 server started afresh wherever the plan says so. A run that is complete is never made again,
-so that an interrupted study goes on where it was.
+so that an interrupted study goes on where it was; a server whose runs are all there is not started.
 """
 
 from __future__ import annotations
 
 import contextlib
 from dataclasses import dataclass
+from functools import partial
 from itertools import groupby
 from typing import TYPE_CHECKING, Protocol
 
@@ -20,8 +21,8 @@ from loadtest.study.capacity_search import Swept, Target, plan_of, search
 from loadtest.study.observed import Observed
 from loadtest.study.replay import Replay, Wanted, unloaded_name
 from loadtest.study.segments import OFFLINE, UNLOADED, Segments
-from loadtest.study.server import Server, parse_cpus, running
-from loadtest.study.study_file import Study, StudyError
+from loadtest.study.server import Server, Starting, Watched, parse_cpus, running
+from loadtest.study.study_file import NothingValidError, Study, StudyError
 from loadtest.trace.seeds import streams
 
 if TYPE_CHECKING:
@@ -53,6 +54,7 @@ class Made:
     capacity_per_s: float
     swept: Swept | None
     blocks: tuple[Observed, ...]
+    at_once: Summary | None = None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -78,18 +80,25 @@ class Conductor:
         blocks = plan(self._design(), streams(declared.seed).order)
         arms = (declared.reference, *declared.compared)
         with contextlib.ExitStack() as kept:
-            server = kept.enter_context(self._server("first"))
+            server = kept.enter_context(Starting(lambda: self._server("first")))
             unloaded = {arm: self._unloaded(arm, server) for arm in arms}
-            capacity_per_s, swept = self._capacity(server)
+            at_once = self._at_once(server)
+            capacity_per_s, swept = self._capacity(at_once, server)
             self.total = self.num_begun + len(blocks)
-            if declared.design.restarts == 1 or declared.server.target is not None:
+            observed: list[Observed] = []
+            if declared.num_restarts == 1:
                 observed = [self._block(block, capacity_per_s, server) for block in blocks]
-                return _made(unloaded, capacity_per_s, swept, observed)
-        observed = []
+                blocks = ()
         for restart, together in groupby(blocks, key=lambda block: block.restart):
-            with self._server(f"restart-{restart:03d}") as server:
+            with Starting(partial(self._server, f"restart-{restart:03d}")) as server:
                 observed += [self._block(block, capacity_per_s, server) for block in together]
-        return _made(unloaded, capacity_per_s, swept, observed)
+        return Made(
+            unloaded=unloaded,
+            capacity_per_s=capacity_per_s,
+            swept=swept,
+            blocks=tuple(observed),
+            at_once=at_once,
+        )
 
     def find_capacity(self) -> Made:
         """Make only what the reference arm's capacity takes.
@@ -98,11 +107,17 @@ class Conductor:
             StudyError: as ``conduct``.
         """
         reference = self.study.declared.reference
-        with self._server("first") as server:
+        with Starting(lambda: self._server("first")) as server:
             unloaded = {reference: self._unloaded(reference, server)}
-            swept = self.sweep((reference,), self._at_once(server), server)
-        capacity_per_s = swept.capacity_of(reference, self.target) or 0.0
-        return Made(unloaded=unloaded, capacity_per_s=capacity_per_s, swept=swept, blocks=())
+            at_once = self._at_once(server)
+            swept = self.sweep((reference,), _rate_of(at_once), server)
+        return Made(
+            unloaded=unloaded,
+            capacity_per_s=swept.capacity_of(reference, self.target) or 0.0,
+            swept=swept,
+            blocks=(),
+            at_once=at_once,
+        )
 
     def _design(self) -> Design:
         declared = self.study.declared
@@ -111,7 +126,7 @@ class Conductor:
             reference=declared.reference,
             arms=declared.compared,
             num_pairs=design.pairs,
-            num_restarts=design.restarts,
+            num_restarts=declared.num_restarts,
             load_ratios=tuple(design.load_ratios),
             control_load_ratio=design.primary_load_ratio,
             num_aa_pairs=controls.aa_pairs,
@@ -136,29 +151,30 @@ class Conductor:
         ) as server:
             yield server
 
-    def _unloaded(self, arm: str, server: Server) -> Summary:
+    def _unloaded(self, arm: str, server: Starting) -> Summary:
         trace = self.segments.once("unloaded", UNLOADED, 0, self.study.declared.design.unloaded_items)
         return self._run(Wanted(name=unloaded_name(arm), arm=arm, trace=trace), server)
 
-    def _at_once(self, server: Server) -> float:
-        """Return the reference's requests a second when all are sent at once."""
+    def _at_once(self, server: Starting) -> Summary:
+        """Return the reference's run in which all is sent at once."""
         trace = self.segments.once("all-at-once", OFFLINE, 1, None)
         wanted = Wanted(name="all-at-once", arm=self.study.declared.reference, trace=trace)
-        at_once = self._run(wanted, server).overall.throughput_per_s
-        if not at_once:
+        at_once = self._run(wanted, server)
+        if not at_once.overall.throughput_per_s:
             raise StudyError(
                 f"the server answered nothing of {self.folder.run('all-at-once')}; its summary.json says why"
             )
         return at_once
 
-    def _capacity(self, server: Server) -> tuple[float, Swept | None]:
+    def _capacity(self, at_once: Summary, server: Starting) -> tuple[float, Swept | None]:
         """Return the reference's capacity in requests a second, and the sweep that it comes from."""
         declared = self.study.declared
-        at_once = self._at_once(server)
         if declared.capacity.method == "offline":
-            return at_once, None
-        swept = self.sweep((declared.reference, *declared.compared), at_once, server)
+            return _rate_of(at_once), None
+        swept = self.sweep((declared.reference, *declared.compared), _rate_of(at_once), server)
         found = swept.capacity_of(declared.reference, self.target)
+        if swept.invalid:
+            raise NothingValidError(f"no capacity under {self.target.text}: {swept.reason}")
         if found is None:
             raise StudyError(
                 f"no capacity under {self.target.text}: {swept.reason or 'the sweep did not hold it'}; "
@@ -166,7 +182,7 @@ class Conductor:
             )
         return found, swept
 
-    def sweep(self, arms: tuple[str, ...], at_once_per_s: float, server: Server) -> Swept:
+    def sweep(self, arms: tuple[str, ...], at_once_per_s: float, server: Starting) -> Swept:
         """Search for the first arm's capacity and sweep around it with all of them."""
         table = self.study.declared.capacity
         return search(
@@ -177,7 +193,7 @@ class Conductor:
             streams(self.study.declared.seed).bootstrap,
         )
 
-    def _probe(self, arm: str, rate_per_s: float, number: int, server: Server) -> Summary:
+    def _probe(self, arm: str, rate_per_s: float, number: int, server: Starting) -> Summary:
         trace = self.segments.open_loop(
             f"probe-{number:03d}", rate_per_s, _PROBES + number, self.study.declared.capacity.replicate_s
         )
@@ -185,7 +201,7 @@ class Conductor:
             Wanted(name=f"probe-{number:03d}-{arm}", arm=arm, trace=trace, replicate=number), server
         )
 
-    def _block(self, block: Block, capacity_per_s: float, server: Server) -> Observed:
+    def _block(self, block: Block, capacity_per_s: float, server: Starting) -> Observed:
         number = _BLOCKS + block.segment
         rate = None if block.load_ratio is None else block.load_ratio * capacity_per_s
         if rate is None:
@@ -198,20 +214,25 @@ class Conductor:
         summary = self._run(Wanted(name=name, arm=block.arm, trace=trace, replicate=block.pair), server)
         return Observed(block=block, path=f"runs/{name}", rate_per_s=rate, summary=summary)
 
-    def _run(self, wanted: Wanted, server: Server) -> Summary:
+    def _run(self, wanted: Wanted, server: Starting) -> Summary:
         self.num_begun += 1
         if self.folder.is_complete(wanted.name):
             text = (self.folder.run(wanted.name) / "summary.json").read_text(encoding="utf-8")
             return Summary.model_validate_json(text)
         show = self.watch.begin(wanted.name, self.num_begun, self.total)
+        started = server()
         try:
-            return self.replay(wanted, server.url, show)
+            summary = self.replay(wanted, started.url, Watched.show(show, started))
         except DriverError as error:
-            ended = "" if server.alive() else f" The server ended: {server.last_words()}"
-            raise StudyError(f"{wanted.name}: {error}{ended}") from error
+            started.check(wanted.name)
+            raise StudyError(f"{wanted.name}: {error}") from error
+        if not started.alive():
+            self.folder.forget(wanted.name)
+        started.check(wanted.name)
+        return summary
 
 
-def _made(
-    unloaded: dict[str, Summary], capacity_per_s: float, swept: Swept | None, observed: list[Observed]
-) -> Made:
-    return Made(unloaded=unloaded, capacity_per_s=capacity_per_s, swept=swept, blocks=tuple(observed))
+def _rate_of(at_once: Summary) -> float:
+    rate = at_once.overall.throughput_per_s
+    assert rate, "A run without an answer is no rate, and was refused. This is a bug."
+    return rate

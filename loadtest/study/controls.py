@@ -2,7 +2,9 @@
 
 A/A: the reference against itself, which must not differ; its spread is the noise floor and says how many
 pairs a verdict takes. Positive: an arm that is slower on purpose, which must be found slower. In the plan
-of blocks both stand at the declared load.
+of blocks both stand at the declared load. Rules: both measures of the A/A control share one chance of a
+false alarm (Holm), so that 5 % of sound studies are condemned and not 10; a control that was declared and has
+no pair of valid runs is a problem too, since nothing is known of the noise.
 """
 
 from __future__ import annotations
@@ -12,8 +14,9 @@ from typing import TYPE_CHECKING
 
 from loadtest.analysis.aa import NoiseFloor, noise_floor
 from loadtest.analysis.design import Phase
-from loadtest.report.study_record import Comparison, PositiveControl, VerdictWord
-from loadtest.study.comparisons import Topic
+from loadtest.analysis.multiplicity import holm
+from loadtest.report.study_record import Comparison, Correction, PositiveControl, VerdictWord
+from loadtest.study.comparisons import Topic, corrected
 from loadtest.study.measures import Measure
 from loadtest.study.observed import effects, select
 
@@ -36,11 +39,15 @@ class Controls:
     def problems(self) -> tuple[str, ...]:
         """Why the study may not speak of its arms; empty when it may."""
         found = [
-            f"the reference differs from itself in {comparison.name} ({comparison.word.value})"
+            f"the reference differs from itself in {comparison.measure} ({comparison.word.value})"
             for comparison in self.aa
             if comparison.word in (VerdictWord.FASTER, VerdictWord.SLOWER)
         ]
-        if self.positive is not None and not self.positive.found:
+        if self.aa and not any(comparison.num_pairs for comparison in self.aa):
+            found.append("no pair of valid runs of the reference against itself was made")
+        if self.positive is not None and not self.positive.comparison.num_pairs:
+            found.append("no pair of valid runs of the arm that is slower on purpose was made")
+        elif self.positive is not None and not self.positive.found:
             found.append(
                 f"an arm that is slower by {self.positive.planted_ratio - 1:.0%} on purpose was called "
                 f"{self.positive.comparison.word.value}"
@@ -52,14 +59,17 @@ def judge_controls(comparer: Comparer) -> Controls:
     """Judge the control pairs of a study."""
     declared = comparer.declared
     load = declared.design.primary_load_ratio
-    aa = tuple(
+    aa = [
         comparer.one(
-            Topic(measure=measure, arm=declared.reference, load_ratio=load), _overall, phase=Phase.AA
+            Topic(measure=measure, arm=declared.reference, load_ratio=load, kind="A/A: "),
+            _overall,
+            phase=Phase.AA,
         )
         for measure in CONTROLLED
         if declared.controls.aa_pairs
-    )
-    return Controls(aa=aa, noise=_noise(comparer, load), positive=_positive(comparer, load))
+    ]
+    judged = tuple(corrected(aa, holm, Correction.HOLM, comparer.alpha))
+    return Controls(aa=judged, noise=_noise(comparer, load), positive=_positive(comparer, load))
 
 
 def _noise(comparer: Comparer, load: float) -> NoiseFloor | None:
@@ -80,7 +90,7 @@ def _positive(comparer: Comparer, load: float) -> PositiveControl | None:
     controls = comparer.declared.controls
     if controls.positive is None or controls.planted_ratio is None:
         return None
-    topic = Topic(measure=Measure.P50, arm=controls.positive, load_ratio=load)
+    topic = Topic(measure=Measure.P50, arm=controls.positive, load_ratio=load, kind="control: ")
     comparison = comparer.one(topic, _overall, phase=Phase.CONTROL)
     return PositiveControl(
         planted_ratio=controls.planted_ratio,

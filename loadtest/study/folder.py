@@ -3,8 +3,8 @@
 ::
 
     OUT/
-      declared.json       hash of the study file that this folder belongs to
-      plan.json           capacities, rates and the order of all blocks, once they are known
+      declared.json       hash of the study file that this folder belongs to, and the cores
+      arms/ARM.toml       each arm, under the study's name for it
       traces/base         items and gold; the others hold schedules of the same items
       runs/NAME           one run each; it is complete when its summary is there
       index/ARM           candidates' vectors, made once an arm
@@ -49,6 +49,14 @@ class StudyFolder:
         """Whether a run was finished and summarised."""
         return (self.run(name) / "summary.json").is_file()
 
+    def forget(self, name: str) -> None:
+        """Take a run for one that was not finished, so that it is made again."""
+        (self.run(name) / "summary.json").unlink(missing_ok=True)
+
+    def arm(self, name: str) -> Path:
+        """The file of an arm."""
+        return self.root / "arms" / f"{name}.toml"
+
     def index(self, arm: str) -> Path:
         """The folder of an arm's candidates."""
         return self.root / "index" / arm
@@ -89,11 +97,19 @@ def open_folder(root: Path, study: Study) -> StudyFolder:
     """
     folder = StudyFolder(root=root.resolve())
     declared = folder.read("declared.json")
+    cores = {"server_cpus": study.declared.server.cpus, "load_cpus": study.declared.load.cpus}
     if declared is None:
         if root.exists() and any(root.iterdir()):
             raise StudyError(f"{root} holds other files; give --out a new folder")
-        folder.write("declared.json", {"file": study.path.name, "sha256": study.sha256})
-    elif declared.get("sha256") != study.sha256:
+        folder.write("declared.json", {"file": study.path.name, "sha256": study.sha256, **cores})
+        return folder
+    changed = [name for name, cpus in cores.items() if declared.get(name) != cpus]
+    if changed:
+        raise StudyError(
+            f"{root} was begun with {changed[0]} {declared.get(changed[0]) or 'unset'}, not "
+            f"{cores[changed[0]] or 'unset'}; runs on other cores are not comparable. Give another --out"
+        )
+    if declared.get("sha256") != study.sha256:
         raise StudyError(
             f"{root} was begun with another version of {study.path.name}; what is declared may not change "
             "under way. Give another --out, or restore the file to resume"

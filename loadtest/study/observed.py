@@ -95,6 +95,18 @@ def _values(
     return found[0], found[1]
 
 
+def cells_of(runs: Sequence[Observed]) -> list[tuple[str, str]]:
+    """Return every task in every language that some run has, in order."""
+    return sorted(
+        {
+            (task, language)
+            for run in runs
+            for task, languages in run.summary.by_task_language.items()
+            for language in languages
+        }
+    )
+
+
 def keys_of(runs: Sequence[Observed], attribute: str) -> list[str]:
     """Return every task (``by_task``) or language (``by_language``) that some run has, in order."""
     return sorted({key for run in runs for key in getattr(run.summary, attribute)})

@@ -16,7 +16,7 @@ from loadtest.study.controls import judge_controls
 from loadtest.study.differences import compare_quality
 from loadtest.study.replay import unloaded_name
 from loadtest.study.token_share import token_fit
-from loadtest.study.verdict import answer, capacity_answer
+from loadtest.study.verdict import also, answer, capacity_answer
 from loadtest.trace.seeds import stream_keys, streams
 
 if TYPE_CHECKING:
@@ -47,24 +47,26 @@ def build_record(study: Study, folder: StudyFolder, made: Made, target: Target, 
     controls = judge_controls(comparer)
     compared: list[Comparison] = []
     for arm in declared.compared:
-        compared += [*comparer.overall(arm), *comparer.tasks(arm), *comparer.languages(arm)]
-    ratios = (
-        [] if made.swept is None else [ratio(made.swept, target, declared, arm) for arm in declared.compared]
-    )
+        compared += comparer.overall(arm)
+        compared += [*comparer.tasks(arm), *comparer.languages(arm), *comparer.cells(arm)]
+    ratios = _capacity_ratios(made, target, declared)
     quality = _quality(declared, folder, rng)
     fits = [fit for arm in made.unloaded if (fit := token_fit(arm, made.unloaded[arm])) is not None]
-    synthetic = any(v.synthetic for summary in made.unloaded.values() for v in summary.variants)
-    capacity_ratio = next((found for found in ratios if found is not None), None)
-    first = declared.compared[0]
-    primaries = [c for c in compared if c.primary and c.arm == first]
+    synthetic = _synthetic(made)
+    first, *others = declared.compared
+    primaries = {
+        arm: [c for c in (*compared, *ratios.values()) if c.primary and c.arm == arm]
+        for arm in declared.compared
+    }
     verdict = answer(
-        [*primaries, *([] if capacity_ratio is None else [capacity_ratio])],
+        primaries[first],
         controls,
         quality,
         fits,
         arm=first,
         reference=declared.reference,
-        synthetic=synthetic,
+        synthetic=bool(synthetic),
+        others=[also(arm, primaries[arm], controls.problems) for arm in others],
     )
     summaries = [run.summary for run in made.blocks]
     return StudyRecord(
@@ -76,21 +78,21 @@ def build_record(study: Study, folder: StudyFolder, made: Made, target: Target, 
         command=command,
         reference=declared.reference,
         arms=tuple(
-            StudyArm(name=name, description=arm.description, synthetic=synthetic)
+            StudyArm(name=name, description=arm.description, synthetic=name in synthetic)
             for name, arm in declared.arms.items()
         ),
         runs=(*_preliminary(made), *(_run(run) for run in made.blocks)),
-        comparisons=tuple(compared),
+        comparisons=(*compared, *(ratios[arm] for arm in others if arm in ratios)),
         aa=controls.aa,
         positive_control=controls.positive,
         capacities=_capacities(made, target),
-        capacity_ratio=capacity_ratio,
+        capacity_ratio=ratios.get(first),
         offline=tuple(_offline(made.blocks, arm) for arm in _arms(declared) if _at_once(made.blocks, arm)),
         quality=quality,
         token_fits=tuple(fits),
         design=_design(study, made),
         environment=made.unloaded[declared.reference].environment,
-        deviations=_deviations(summaries),
+        deviations=(*_preliminaries(made), *_deviations(summaries)),
     )
 
 
@@ -105,7 +107,12 @@ def capacity_record(study: Study, made: Made, target: Target, command: str) -> S
         question=f"How many requests a second does {reference} answer under {target.text}?",
         valid=bool(found),
         reasons=() if found or made.swept is None else (made.swept.reason,),
-        verdict=capacity_answer(reference, found[0] if found else None, target.text),
+        verdict=capacity_answer(
+            reference,
+            found[0] if found else None,
+            target.text,
+            "" if made.swept is None else made.swept.reason,
+        ),
         command=command,
         reference=reference,
         arms=(StudyArm(name=reference, synthetic=any(v.synthetic for v in summary.variants)),),
@@ -113,8 +120,37 @@ def capacity_record(study: Study, made: Made, target: Target, command: str) -> S
         capacities=found,
         design=_design(study, made),
         environment=summary.environment,
-        deviations=summary.deviations,
+        deviations=(*_preliminaries(made), *summary.deviations),
     )
+
+
+def _capacity_ratios(made: Made, target: Target, declared: StudyFile) -> dict[str, Comparison]:
+    """Return each arm's capacity over the reference's, where the sweep holds both."""
+    if made.swept is None:
+        return {}
+    found = {arm: ratio(made.swept, target, declared, arm) for arm in declared.compared}
+    return {arm: compared for arm, compared in found.items() if compared is not None}
+
+
+def _synthetic(made: Made) -> frozenset[str]:
+    """Return the arms that some synthetic variant answers for."""
+    runs = [*made.unloaded.items(), *((run.block.arm, run.summary) for run in made.blocks)]
+    return frozenset(arm for arm, summary in runs if any(variant.synthetic for variant in summary.variants))
+
+
+def _preliminaries(made: Made) -> Iterable[str]:
+    """Say which runs before the plan were not valid; nothing is paired with them, and so they stay."""
+    for arm, summary in made.unloaded.items():
+        if not summary.valid:
+            yield (
+                f"The unloaded run of {arm} was not valid ({summary.reasons[0]}) Answers and scores stand; "
+                "its times, and what tokens explain of them, are doubtful."
+            )
+    if made.at_once is not None and not made.at_once.valid:
+        yield (
+            "The run that sent all at once, from which the loads were set, was not valid "
+            f"({made.at_once.reasons[0]}) Shares of capacity are rough; the arms of a pair had one rate."
+        )
 
 
 def _arms(declared: StudyFile) -> tuple[str, ...]:
@@ -199,6 +235,7 @@ def _design(study: Study, made: Made) -> dict[str, JsonValue]:
         "server_cpus": declared.server.cpus,
         "load_cpus": declared.load.cpus,
         **declared.design.model_dump(),
+        "restarts": declared.num_restarts,
         "controls": declared.controls.model_dump(),
     }
 

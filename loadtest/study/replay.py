@@ -1,7 +1,7 @@
 """One run of the study: a schedule replayed against the server under an arm, then summarised.
 
-The dull part: everything goes through files, and a run that was begun and not finished is
-thrown away before it is made again.
+The dull part: everything goes through files, and a run that was begun and not finished, or was
+stopped by the user, is thrown away before it is made again.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from loadtest.report.summary import write_summary
 from loadtest.study.server import pinned
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from loadtest.driver.run import Show
@@ -43,28 +44,33 @@ class Replay(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Replayer:
-    """Replays in one study: its folder, its load settings, its objective.
+    """Replays in one study: its folder, its arms' files, its load settings, its objective.
 
     ``objectives`` are kept with every run, so that goodput is counted against them.
     """
 
     study: Study
     folder: StudyFolder
+    arms: Mapping[str, Path]
     cpus: frozenset[int] | None
     objectives: tuple[str, ...]
     command: tuple[str, ...]
 
     def __call__(self, wanted: Wanted, target: str, show: Show | None) -> Summary:
-        """Make the run from scratch; its summary marks it as complete."""
+        """Make the run from scratch; its summary marks it as complete.
+
+        Raises:
+            KeyboardInterrupt: the user stopped it; what it measured is no run of the plan.
+        """
         out = self.folder.run(wanted.name)
         shutil.rmtree(out, ignore_errors=True)
         load = self.study.declared.load
         with pinned(self.cpus):
-            run(
+            result = run(
                 RunOptions(
                     trace=self.folder.trace(wanted.trace),
                     target=target,
-                    arm=self.study.resolve(self.study.declared.arms[wanted.arm].file),
+                    arm=self.arms[wanted.arm],
                     out=out,
                     processes=load.processes,
                     replicate=wanted.replicate,
@@ -77,6 +83,8 @@ class Replayer:
                 ),
                 show,
             )
+        if result.stopped_by_user:
+            raise KeyboardInterrupt
         return write_summary(out, self._reference(wanted.arm))
 
     def _reference(self, arm: str) -> Path | None:

@@ -1,6 +1,7 @@
 """The schedules of a study: one base trace, and other arrivals over the same items.
 
-Both runs of a pair replay one segment; no two pairs share one. Seeds are derived from the study's.
+Both runs of a pair replay one segment; no two pairs share one. Seeds are derived from the study's. The mix
+of tasks and languages is that of open schedules; what is sent all at once or one by one asks each item once.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING
 from loadtest.datasets.library import BUNDLED, open_library
 from loadtest.trace.arrivals import parse_law
 from loadtest.trace.build import Recipe, build_trace
-from loadtest.trace.mix import ITEMS, Mix, Weights
+from loadtest.trace.mix import ITEMS, Mix, Weights, parse_weights
 from loadtest.trace.requests import Deviations
 from loadtest.trace.reschedule import Schedule, reschedule
 from loadtest.trace.sampling import DEFAULT_MAX_CANDIDATES
@@ -35,6 +36,7 @@ class Segments:
     study: Study
     folder: StudyFolder
     base: Trace
+    mix: Mix
 
     def open_loop(self, name: str, rate_per_s: float, number: int, duration_s: float) -> str:
         """Return the name of a schedule at a rate, from a seed of its own."""
@@ -57,9 +59,23 @@ class Segments:
                 duration_s=duration_s,
                 seed=self.study.declared.seed + 1 + number,
                 max_arrivals=max_arrivals,
+                mix=self.mix,
             )
             reschedule(self.base, wanted, folder)
         return name
+
+
+def mix_of(study: Study, base: Trace) -> Mix:
+    """Return the declared mix.
+
+    Raises:
+        TraceError: it names what the trace does not have.
+    """
+    wanted, items = study.declared.trace, base.items.values()
+    return Mix(
+        tasks=parse_weights(wanted.task_mix, sorted({item.task for item in items}), "task"),
+        languages=parse_weights(wanted.language_mix, sorted({item.language for item in items}), "language"),
+    )
 
 
 def build_base(study: Study, folder: StudyFolder, told: Progress) -> Trace:

@@ -14,13 +14,16 @@ import socket
 import subprocess
 import sys
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Self, cast
 
+from loadtest.driver.run import Silence
 from loadtest.study.study_file import StudyError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
+
+    from loadtest.driver.run import Show
 
 STOP_TIMEOUT_S = 45.0  # the service drains within 30 s
 
@@ -78,12 +81,72 @@ class Server:
         """Whether the process, if it is ours, still runs."""
         return self.process is None or self.process.poll() is None
 
+    def check(self, during: str) -> None:
+        """Do nothing while it lives.
+
+        Raises:
+            StudyError: it ended by itself.
+        """
+        if self.alive():
+            return
+        assert self.process is not None, "Only a process of ours can end. This is a bug."
+        raise StudyError(
+            f"the server ended during {during} (status {self.process.returncode}): {self.last_words()}. "
+            f"All of its output is in {self.log}; the same command makes this run again"
+        )
+
     def last_words(self) -> str:
         """Return the end of the server's log, for an error message."""
         if self.log is None or not self.log.is_file():
             return "no log was kept"
         lines = self.log.read_text(errors="replace").strip().splitlines()
         return lines[-1] if lines else "its log is empty"
+
+
+class Starting:
+    """A server that is started when the first run asks for it, and ended with the block."""
+
+    def __init__(self, start: Callable[[], contextlib.AbstractContextManager[Server]]) -> None:
+        self._start = start
+        self._kept = contextlib.ExitStack()
+        self._server: Server | None = None
+
+    def __call__(self) -> Server:
+        """Return the server, started."""
+        if self._server is None:
+            self._server = self._kept.enter_context(self._start())
+        return self._server
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._kept.close()
+
+
+class Watched:
+    """Shows what another shows, and gives up waiting for a server that has ended."""
+
+    def __init__(self, show: Show, server: Server) -> None:
+        self._show = show
+        self._server = server
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._show, name)
+
+    @classmethod
+    def show(cls, show: Show | None, server: Server) -> Show:
+        """Return a show that watches the server too."""
+        return cast("Show", cls(show or Silence(), server))
+
+    def waiting(self, said: str, left_s: float) -> None:
+        """Show why the target is waited for.
+
+        Raises:
+            StudyError: it is waited for in vain.
+        """
+        self._server.check("its start")
+        self._show.waiting(said, left_s)
 
 
 @contextlib.contextmanager

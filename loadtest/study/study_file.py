@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 
 class StudyError(Exception):
     """The study cannot run as declared; the sentence says what to change."""
+
+
+class NothingValidError(StudyError):
+    """The study cannot go on, since none of its runs is valid: the machine, not the declaration."""
 
 
 class Table(BaseModel):
@@ -64,6 +68,8 @@ class TraceTable(Table):
     languages: str = "all"
     limit: Annotated[int, Field(ge=1)] | None = None
     candidates: Annotated[int, Field(ge=1)] | None = None
+    task_mix: str = "items"
+    language_mix: str = "items"
 
 
 class ArmTable(Table):
@@ -161,6 +167,11 @@ class StudyFile(Table):
         return self
 
     @property
+    def num_restarts(self) -> int:
+        """How often the server is started afresh: a server that runs already has one start only."""
+        return 1 if self.server.command is None else self.design.restarts
+
+    @property
     def compared(self) -> tuple[str, ...]:
         """The arms that are compared with the reference, in the file's order."""
         return tuple(n for n in self.arms if n not in (self.reference, self.controls.positive))
@@ -177,6 +188,21 @@ class Study:
     def resolve(self, name: str) -> Path:
         """Return a path of the file as one that can be opened."""
         return (self.path.parent / name).resolve()
+
+    def on_cores(self, *, server: str | None, load: str | None) -> Study:
+        """Return the study with cores that a command line gives instead of the file's; None keeps those.
+
+        Raises:
+            StudyError: the server is not this study's to pin.
+        """
+        tables = self.declared
+        if server is not None and tables.server.command is None:
+            raise StudyError("--server-cpus pins a server that the study starts; this one names a `target`")
+        chosen = {
+            "server": tables.server.model_copy(update={"cpus": server or tables.server.cpus}),
+            "load": tables.load.model_copy(update={"cpus": load or tables.load.cpus}),
+        }
+        return replace(self, declared=tables.model_copy(update=chosen))
 
 
 def load_study(path: Path) -> Study:

@@ -3,13 +3,16 @@
 Rules, in this order:
 
 - a control that failed, or no valid pair: *invalid* - the study may not speak of its arms;
-- a primary comparison that is inconclusive: *inconclusive*, and how many pairs would settle it;
 - primaries that all say equivalent: *equivalent*;
-- otherwise the difference that they agree on; *inconclusive* where one says faster and one slower.
+- otherwise primaries speak in their declared order, each at full strength, until the first that is not
+  different; *faster* or *slower* if those before it agree;
+- else *inconclusive*, and how many pairs would settle it. A difference further down the order is told and
+  proves nothing.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 from typing import TYPE_CHECKING
 
@@ -21,18 +24,26 @@ if TYPE_CHECKING:
     from loadtest.report.study_record import Capacity, Comparison, QualityDifference, TokenFit
     from loadtest.study.controls import Controls
 
+DIFFERENT = (VerdictWord.FASTER, VerdictWord.SLOWER)
 _MANY = 3
 
 
 def word_of(primaries: Sequence[Comparison], problems: Sequence[str]) -> VerdictWord:
     """Return the study's word from its primaries, in their declared order."""
-    words = [comparison.word for comparison in primaries]
-    different = {VerdictWord.FASTER, VerdictWord.SLOWER} & set(words)
     if problems or not any(comparison.num_pairs for comparison in primaries):
         return VerdictWord.INVALID
-    if VerdictWord.INCONCLUSIVE in words or len(different) > 1:
-        return VerdictWord.INCONCLUSIVE
-    return different.pop() if different else VerdictWord.EQUIVALENT
+    if all(comparison.word is VerdictWord.EQUIVALENT for comparison in primaries):
+        return VerdictWord.EQUIVALENT
+    held = {comparison.word for comparison in held_of(primaries)}
+    return held.pop() if len(held) == 1 else VerdictWord.INCONCLUSIVE
+
+
+def held_of(primaries: Sequence[Comparison]) -> tuple[Comparison, ...]:
+    """Return the primaries whose difference holds: those before the first, in order, that is not different.
+
+    Each is tested at full strength, and still the chance of any false claim is that of one test.
+    """
+    return tuple(itertools.takewhile(lambda comparison: comparison.word in DIFFERENT, primaries))
 
 
 def answer(  # noqa: PLR0913 - the parts of a study, each told in a sentence of its own
@@ -44,28 +55,30 @@ def answer(  # noqa: PLR0913 - the parts of a study, each told in a sentence of 
     arm: str,
     reference: str,
     synthetic: bool,
+    others: Sequence[str] = (),
 ) -> Verdict:
-    """Put the study's findings into words."""
+    """Put the study's findings into words; ``others`` is said of arms beside the first."""
     word = word_of(primaries, controls.problems)
     parts = [
-        _opening(word, controls, arm, reference),
+        _opening(word, controls, arm, reference, primaries),
         " ".join(map(_measured, primaries)),
         _pairs(word, primaries),
+        *others,
         _controls(controls),
         _tokens(fits),
         _quality(quality, synthetic=synthetic),
     ]
     return Verdict(
         word=word,
-        sentence=_opening(word, controls, arm, reference),
+        sentence=_opening(word, controls, arm, reference, primaries),
         paragraph=" ".join(part for part in parts if part),
     )
 
 
-def capacity_answer(arm: str, found: Capacity | None, objective: str) -> Verdict:
-    """Put a search for one arm's capacity into words; it compares nothing and so settles nothing."""
+def capacity_answer(arm: str, found: Capacity | None, objective: str, reason: str) -> Verdict:
+    """Put a search for one arm's capacity into words; ``reason``: why it ended without one."""
     if found is None or found.rate_per_s is None:
-        why = "the search ended before it found one" if found is None else found.method
+        why = reason.rstrip(".") if found is None else found.method
         sentence = f"No capacity of {arm} under {objective}: {why}."
     elif found.interval is None:
         sentence = f"{arm} answers {found.rate_per_s:.4g} requests a second under {objective}."
@@ -79,7 +92,14 @@ def capacity_answer(arm: str, found: Capacity | None, objective: str) -> Verdict
     return Verdict(word=VerdictWord.INCONCLUSIVE, sentence=sentence, paragraph=sentence)
 
 
-def _opening(word: VerdictWord, controls: Controls, arm: str, reference: str) -> str:
+def also(arm: str, primaries: Sequence[Comparison], problems: Sequence[str]) -> str:
+    """Put into words what the study says of an arm beside its first."""
+    return f"{arm} beside it: {word_of(primaries, problems).value}. " + " ".join(map(_measured, primaries))
+
+
+def _opening(
+    word: VerdictWord, controls: Controls, arm: str, reference: str, primaries: Sequence[Comparison]
+) -> str:
     match word:
         case VerdictWord.INVALID:
             why = "; ".join(controls.problems) or "no pair of valid runs was made"
@@ -87,7 +107,8 @@ def _opening(word: VerdictWord, controls: Controls, arm: str, reference: str) ->
         case VerdictWord.EQUIVALENT:
             return f"{arm} serves as fast as {reference}, within the margins declared beforehand."
         case VerdictWord.FASTER | VerdictWord.SLOWER:
-            return f"{arm} serves {word.value} than {reference}."
+            shown = ", ".join(comparison.measure for comparison in held_of(primaries))
+            return f"{arm} serves {word.value} than {reference}, as {shown} shows."
         case _:
             return f"Whether {arm} serves as fast as {reference} could not be settled with these pairs."
 

@@ -1,7 +1,7 @@
 """The same items under another schedule: what pairs, probes and offline runs of a study replay.
 
 Items and gold are linked, not copied, where the file system can; the hashes in the header
-stay those of the base. Every item is asked for as often as any other.
+stay those of the base. Open laws draw tasks and languages by a mix; other laws ask for each item once.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from loadtest.trace.arrivals import draw_items
 from loadtest.trace.items import Role, TraceError
+from loadtest.trace.mix import ITEMS, NATURAL, Cell, Mix, Weights, draw
 from loadtest.trace.schedule import GOLD_FILE, ITEMS_FILE, SCHEDULE_FILE, Arrival, write_schedule
 from loadtest.trace.seeds import stream_keys, streams
 from loadtest.trace.writer import new_folder
@@ -24,11 +25,15 @@ if TYPE_CHECKING:
     from loadtest.trace.schedule import Header, Trace
 
 
+PLAIN = Mix(tasks=Weights(text=ITEMS), languages=Weights(text=ITEMS))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Schedule:
     """When to ask: a law, the text it was read from, for how long, from which seed.
 
     ``max_arrivals``: keep the first so many; None keeps all. It bounds runs that ask each item once.
+    ``mix``: of open laws; never ``natural``, since a trace does not hold how large its data sets were.
     """
 
     name: str
@@ -37,15 +42,20 @@ class Schedule:
     duration_s: float
     seed: int
     max_arrivals: int | None = None
+    mix: Mix = PLAIN
 
 
 def reschedule(base: Trace, schedule: Schedule, out: Path) -> Header:
     """Write a trace in ``out`` with the items of ``base`` and arrivals of its own; return its header.
 
     Raises:
-        TraceError: the law makes no arrival, or ``out`` cannot be written.
+        TraceError: the law makes no arrival, the mix cannot be drawn, or ``out`` cannot be written.
         LawError: the law cannot make such a schedule.
     """
+    if NATURAL in (schedule.mix.tasks.text, schedule.mix.languages.text):
+        raise TraceError(
+            "A trace does not hold how large its data sets were; give items, uniform or weights."
+        )
     arrivals = _arrivals(base, schedule)
     header = replace(
         base.header,
@@ -55,7 +65,7 @@ def reschedule(base: Trace, schedule: Schedule, out: Path) -> Header:
         seed=schedule.seed,
         seeds=stream_keys(schedule.seed),
         num_arrivals=len(arrivals),
-        mix={"tasks": "items", "languages": "items"},
+        mix={"tasks": schedule.mix.tasks.text, "languages": schedule.mix.languages.text},
     )
     with new_folder(out, replace=True) as folder:
         _link(base.folder / ITEMS_FILE, folder / ITEMS_FILE)
@@ -65,20 +75,31 @@ def reschedule(base: Trace, schedule: Schedule, out: Path) -> Header:
 
 
 def _arrivals(base: Trace, schedule: Schedule) -> list[Arrival]:
-    ids = [item.id for item in base.items.values() if item.role is not Role.CANDIDATE]
+    cells, ids = _cells(base)
     random = streams(schedule.seed)
     if schedule.law.is_open:
         times = schedule.law.times_us(schedule.duration_s, random.arrivals)
-        numbers = draw_items(len(ids), len(times), random.items)
+        numbers = draw(cells, len(times), schedule.mix, random.items)
     else:
         numbers = draw_items(len(ids), len(ids), random.items)
         times = schedule.law.times_us(schedule.duration_s, random.arrivals, num_items=len(ids))
     pairs = list(zip(times, numbers, strict=True))[: schedule.max_arrivals]
     if not pairs:
-        raise TraceError(
-            f"{schedule.law_text} makes no arrival in {schedule.duration_s:g} s; lengthen it."
-        )
+        raise TraceError(f"{schedule.law_text} makes no arrival in {schedule.duration_s:g} s; lengthen it.")
     return [Arrival(i=i, t_us=int(t), item=ids[n]) for i, (t, n) in enumerate(pairs)]
+
+
+def _cells(base: Trace) -> tuple[list[Cell], list[str]]:
+    """Return the trace's cells, and the ids of their items in the cells' order."""
+    by_cell: dict[tuple[str, str], list[str]] = {}
+    for item in base.items.values():
+        if item.role is not Role.CANDIDATE:
+            by_cell.setdefault((item.task, item.language), []).append(item.id)
+    cells = [
+        Cell(task=task, language=language, num_items=len(ids), num_natural=len(ids))
+        for (task, language), ids in by_cell.items()
+    ]
+    return cells, [item for ids in by_cell.values() for item in ids]
 
 
 def _link(source: Path, target: Path) -> None:

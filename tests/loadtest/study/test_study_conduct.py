@@ -13,7 +13,7 @@ from loadtest.driver.errors import TargetError
 from loadtest.study.capacity_search import capacities, ratio, target_of
 from loadtest.study.conduct import Conductor
 from loadtest.study.folder import StudyFolder, open_folder
-from loadtest.study.segments import Segments, build_base
+from loadtest.study.segments import Segments, build_base, mix_of
 from loadtest.study.study_file import StudyError
 from loadtest.trace.schedule import read_schedule
 from tests.loadtest.study.made_up import group, summary
@@ -81,7 +81,7 @@ def conductor(study: Study, out: Path, mu_per_s: dict[str, float]) -> tuple[Cond
         study=study,
         folder=folder,
         replay=queue,
-        segments=Segments(study=study, folder=folder, base=base),
+        segments=Segments(study=study, folder=folder, base=base, mix=mix_of(study, base)),
         target=target_of("p95<50ms"),
         watch=Blind(),
     )
