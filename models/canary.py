@@ -40,7 +40,7 @@ _LONG = tuple(range(0, 14, 2))
 def canary(tokenizer: Tokenizer, *, max_positions: int) -> tuple[NDArray[np.int32], ...]:
     """Return the sequences of a tokenizer, special tokens included: each text, a pair, and a long one.
 
-    An even number of them, int32 ``[L]`` each, cut to ``max_positions``.
+    Int32 ``[L]`` each, cut to ``max_positions``.
     """
     pieces = [piece.ids for piece in tokenizer.encode(_TEXTS)]
     bos, eos = [tokenizer.bos_id], [tokenizer.eos_id]

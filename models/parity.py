@@ -34,9 +34,8 @@ class Parity:
     """A model beside its reference.
 
     ``max_error``, ``mean_error``: of logits, relative. ``agreement``: the share of answers that are the
-    same, 0..1, out of ``num_answers``: labels, choices, tags, starts and ends of spans, or the
-    nearest of the other vectors. ``batch_error``: the largest relative difference between what the
-    model says of a sequence in company and alone.
+    same, 0..1, out of ``num_answers`` (see ``agree``). ``batch_error``: the largest relative difference
+    between what the model says of a sequence in company and alone.
     """
 
     max_error: float
@@ -57,7 +56,7 @@ def measure_parity(model: Model, reference: Model, sequences: Sequence[NDArray[n
     errors, scale = (together - wanted).abs(), wanted.abs()
     # NaN is an error without end, and must not look like none.
     largest = float(errors.max().nan_to_num(nan=torch.inf) / scale.max())
-    same = answers(model.kind, together, bounds) == answers(model.kind, wanted, bounds)
+    same = agree(model.kind, together, wanted, bounds)
     return Parity(
         max_error=largest,
         mean_error=float(errors.mean().nan_to_num(nan=torch.inf) / scale.mean()),
@@ -67,22 +66,26 @@ def measure_parity(model: Model, reference: Model, sequences: Sequence[NDArray[n
     )
 
 
-def answers(kind: HeadKind, logits: Tensor, bounds: Sequence[int]) -> Tensor:
-    """Return what a client would be told, as integers, of one packed batch.
+def agree(kind: HeadKind, ours: Tensor, wanted: Tensor, bounds: Sequence[int]) -> Tensor:
+    """Tell for each answer that a client would read from two packed outputs whether both give the same.
 
-    ``logits``: as the head gives them. ``bounds``: where each sequence starts, and T. For choose, each two
-    neighbours are the choices of one question; for embed, the answer is the nearest other vector.
+    An answer is a label, a tag, the start or the end of a span, which of any two choices is the
+    better one, or for embed whether a vector finds its own text among the other's vectors.
+    ``ours``, ``wanted``: as the head gives them. ``bounds``: where each sequence starts, and T. Returns
+    bool, one an answer.
     """
     match kind:
         case HeadKind.CLASSIFY | HeadKind.TAG:
-            return logits.argmax(dim=1)
+            return ours.argmax(dim=1) == wanted.argmax(dim=1)
         case HeadKind.CHOOSE:
-            return logits.view(-1, 2).argmax(dim=1)
+            first, second = torch.triu_indices(len(ours), len(ours), offset=1)
+            return (ours[first] > ours[second]).eq(wanted[first] > wanted[second]).flatten()
         case HeadKind.SPAN:
-            return torch.cat([logits[start:end].argmax(dim=0) for start, end in pairwise(bounds)])
+            spans = list(pairwise(bounds))
+            return torch.cat([ours[i:j].argmax(dim=0) == wanted[i:j].argmax(dim=0) for i, j in spans])
         case HeadKind.EMBED:
-            unit = functional.normalize(logits, dim=1)
-            return (unit @ unit.T).fill_diagonal_(-torch.inf).argmax(dim=1)
+            cosines = functional.normalize(ours, dim=1) @ functional.normalize(wanted, dim=1).T
+            return cosines.argmax(dim=1) == torch.arange(len(ours))
         case _:
             assert_never(kind)
 

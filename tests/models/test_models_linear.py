@@ -1,0 +1,157 @@
+"""Linear maps in oneDNN's layout and in int8, against their formulas in double precision."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch.nn import functional
+
+from models.linear import (
+    Int8Linear,
+    PackedLinear,
+    has_onednn,
+    pack,
+    quantize_tokens,
+    quantize_weight,
+    saturates,
+)
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+pytestmark = pytest.mark.skipif(not has_onednn(), reason="this build of torch has no oneDNN")
+
+SHAPES = [(96, 200), (256, 1024), (3072, 768), (768, 3), (64, 1)]
+
+
+def drawn(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float32) -> Tensor:
+    numbers: Tensor = torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+    return numbers.to(dtype)
+
+
+def weight_of(num_outputs: int, num_inputs: int) -> Tensor:
+    return drawn(num_outputs, num_inputs, seed=1).mul(num_inputs**-0.5)
+
+
+@pytest.mark.parametrize("gelu", [False, True])
+@pytest.mark.parametrize(("num_inputs", "num_outputs"), SHAPES)
+def test_packed_is_the_formula(num_inputs: int, num_outputs: int, gelu: bool) -> None:  # noqa: FBT001 - a case
+    weight, bias = weight_of(num_outputs, num_inputs), drawn(num_outputs, seed=2)
+    rows = drawn(37, num_inputs, seed=3)
+    wanted = functional.linear(rows.double(), weight.double(), bias.double())
+    # The GELU with erf; the one with tanh is up to 5e-4 away from it.
+    wanted = functional.gelu(wanted) if gelu else wanted
+    with torch.inference_mode():
+        output = PackedLinear(pack(weight), bias, gelu=gelu)(rows)
+    assert (output - wanted).abs().max() < 2e-5
+
+
+@pytest.mark.parametrize("gelu", [False, True])
+@pytest.mark.parametrize(("num_inputs", "num_outputs"), SHAPES)
+def test_int8_is_the_formula_on_rounded_numbers(num_inputs: int, num_outputs: int, gelu: bool) -> None:  # noqa: FBT001
+    weight, bias = weight_of(num_outputs, num_inputs), drawn(num_outputs, seed=2)
+    rows = drawn(37, num_inputs, seed=3) * torch.logspace(-3, 3, 37)[:, None]
+    largest = 63 if saturates() else 127
+    scales = weight.double().abs().amax(dim=1, keepdim=True) / largest
+    magnitudes = rows.double().abs().amax(dim=1, keepdim=True)
+    rounded_weight = (weight.double() / scales).round() * scales
+    rounded_rows = (rows.double() * 127 / magnitudes).round() / 127 * magnitudes
+    wanted = functional.linear(rounded_rows, rounded_weight, bias.double())
+    wanted = functional.gelu(wanted) if gelu else wanted
+    with torch.inference_mode():
+        linear = Int8Linear(quantize_weight(weight, reduce_range=saturates()), bias, gelu=gelu)
+        output = linear(rows)
+    # A number that lies halfway may be rounded the other way in single precision.
+    assert ((output - wanted).abs() / magnitudes).max() < 2e-3
+    exact = functional.linear(rows.double(), weight.double(), bias.double())
+    exact = functional.gelu(exact) if gelu else exact
+    assert 1e-4 < ((output - exact).abs() / magnitudes).mean() < 1e-2
+
+
+def test_a_token_is_rounded_to_the_nearest_of_its_own_steps() -> None:
+    rows = drawn(50, 96) * torch.logspace(-4, 4, 50)[:, None]
+    quantized, magnitudes = quantize_tokens(rows)
+    assert quantized.dtype == torch.uint8
+    assert torch.equal(magnitudes, rows.abs().amax(dim=1, keepdim=True))
+    restored = (quantized.double() - 128) / 127 * magnitudes
+    assert ((restored - rows).abs() <= magnitudes / 254 * (1 + 1e-5)).all()
+    assert ((quantized.long() - 128).abs().amax(dim=1) == 127).all()
+
+
+def test_a_token_of_zeros_gives_the_bias() -> None:
+    bias = drawn(20, seed=2)
+    linear = Int8Linear(quantize_weight(weight_of(20, 32), reduce_range=False), bias)
+    assert torch.equal(linear(torch.zeros(3, 32)), bias.expand(3, -1))
+
+
+@pytest.mark.parametrize("poison", [torch.nan, torch.inf])
+def test_a_token_that_is_no_number_stays_none_and_harms_nobody(poison: float) -> None:
+    rows = drawn(5, 32)
+    linear = Int8Linear(quantize_weight(weight_of(20, 32), reduce_range=saturates()), drawn(20, seed=2))
+    clean = linear(rows)
+    rows[2, 7] = poison
+    output = linear(rows)
+    assert not output[2].isfinite().any()
+    others = [0, 1, 3, 4]
+    assert torch.equal(output[others], clean[others])
+
+
+def test_an_output_without_weights_gives_its_bias() -> None:
+    weight = weight_of(4, 32)
+    weight[1] = 0
+    bias = drawn(4, seed=2)
+    output = Int8Linear(quantize_weight(weight, reduce_range=False), bias)(drawn(6, 32))
+    assert torch.equal(output[:, 1], bias[1].expand(6))
+
+
+def linear_of(form: str, num_inputs: int, num_outputs: int) -> torch.nn.Module:
+    weight, bias = weight_of(num_outputs, num_inputs), drawn(num_outputs, seed=2)
+    if form == "int8":
+        return Int8Linear(quantize_weight(weight, reduce_range=saturates()), bias, gelu=True)
+    dtype = getattr(torch, form)
+    return PackedLinear(pack(weight.to(dtype)), bias.to(dtype), gelu=True)
+
+
+@pytest.mark.parametrize("form", ["float32", "bfloat16", "int8"])
+@settings(max_examples=40, deadline=None)
+@given(data=st.data())
+def test_a_row_gives_the_same_bits_in_any_company(form: str, data: st.DataObject) -> None:
+    num_inputs, num_outputs = data.draw(st.sampled_from([(3072, 768), (768, 2304), (96, 200), (768, 3)]))
+    start = data.draw(st.integers(0, 299), label="start")
+    length = data.draw(st.integers(1, 300 - start), label="length")
+    dtype = torch.float32 if form == "int8" else getattr(torch, form)
+    rows = drawn(300, num_inputs, seed=4, dtype=dtype)
+    linear = linear_of(form, num_inputs, num_outputs)
+    with torch.inference_mode():
+        assert torch.equal(linear(rows)[start : start + length], linear(rows[start : start + length]))
+
+
+_ON_AN_OLDER_CPU = """
+import torch
+from models.linear import Int8Linear, quantize_weight, saturates
+assert saturates()
+weight = torch.full((32, 64), 0.5)
+rows = torch.ones(40, 64)
+wrong = Int8Linear(quantize_weight(weight, reduce_range=False), torch.zeros(32))(rows)
+right = Int8Linear(quantize_weight(weight, reduce_range=True), torch.zeros(32))(rows)
+assert (wrong - 32).abs().max() > 1, wrong
+assert (right - 32).abs().max() < 1e-4, right
+"""
+
+
+def test_without_vnni_seven_bits_keep_sums_from_saturating() -> None:
+    if torch.backends.cpu.get_cpu_capability() not in ("AVX2", "AVX512"):
+        pytest.skip("the instruction that saturates is one of x86")
+    # Read once, when torch is loaded: so it takes another process.
+    environment = os.environ | {"ONEDNN_MAX_CPU_ISA": "AVX2", "OMP_NUM_THREADS": "1"}
+    ended = subprocess.run(
+        [sys.executable, "-c", _ON_AN_OLDER_CPU], env=environment, capture_output=True, text=True, check=False
+    )
+    assert ended.returncode == 0, ended.stderr
