@@ -1,7 +1,7 @@
 """The folder of a study: its record, and the runs whose samples its page pools.
 
 Rules: latency at different loads is never pooled: the runs shown are the pairs at one load, that of the
-primary comparisons, else the highest. Runs that are not valid are left out unless none is left.
+primary comparisons, else the highest. Runs that are not valid are left out unless none of their arm is left.
 """
 
 from __future__ import annotations
@@ -86,7 +86,8 @@ def choose_runs(record: StudyRecord) -> tuple[tuple[StudyRun, ...], Pooling]:
         raise ReportError("The study's record names no run, so there is nothing to report; run the study.")
     load = _load_of(record, shown)
     shown = [run for run in shown if run.load_ratio == load]
-    valid = [run for run in shown if run.valid] or shown
+    speaking = {run.arm for run in shown if run.valid}
+    valid = [run for run in shown if run.valid or run.arm not in speaking]
     left_out = len(shown) - len(valid)
     at = "" if load is None else f" at {load:g} of the reference arm's capacity"
     which = "that is not valid is" if left_out == 1 else "that are not valid are"

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from loadtest.analysis.capacity import Block, capacity, capacity_ratio
 from loadtest.analysis.capacity_search import Plan, Probe, Search, Stage
 from loadtest.analysis.equivalence import Direction, pairs_needed, verdict_of
-from loadtest.analysis.objectives import What, parse_objectives
+from loadtest.analysis.objectives import ObjectiveError, What, parse_objectives
 from loadtest.report.study_record import Capacity, Comparison, Correction, Margin, VerdictWord
 from loadtest.report.study_record import Probe as ProbeRecord
 from loadtest.study.comparisons import interval_of
@@ -64,9 +64,12 @@ def target_of(text: str) -> Target:
     """Read a capacity objective such as ``p95<200ms``.
 
     Raises:
-        StudyError: it is no upper bound of a latency percentile over all requests.
+        StudyError: it is no objective, or no upper bound of a latency percentile over all requests.
     """
-    found = parse_objectives(text)
+    try:
+        found = parse_objectives(text)
+    except ObjectiveError as error:
+        raise StudyError(f"capacity.objective: {error}") from error
     objective = found[0]
     if (
         len(found) != 1

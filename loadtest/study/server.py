@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -20,12 +21,13 @@ from loadtest.driver.run import Silence
 from loadtest.study.study_file import StudyError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
     from loadtest.driver.run import Show
 
 STOP_TIMEOUT_S = 45.0  # the service drains within 30 s
+_PLACEHOLDER = re.compile(r"\{([a-z_]+)\}")
 
 
 def parse_cpus(text: str) -> frozenset[int]:
@@ -160,10 +162,7 @@ def running(
     """
     port = free_port()
     words = {"here": str(here), "out": str(out), "python": sys.executable, "port": str(port)}
-    try:
-        argv = [part.format(**words) for part in command]
-    except (KeyError, IndexError, ValueError) as error:
-        raise StudyError(f"server.command has a placeholder other than {sorted(words)}: {error}") from error
+    argv = [_filled(part, words) for part in command]
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as sink, pinned(cpus):
         try:
@@ -174,6 +173,17 @@ def running(
         yield Server(url=f"http://127.0.0.1:{port}", process=process, log=log)
     finally:
         _stop(process)
+
+
+def _filled(part: str, words: Mapping[str, str]) -> str:
+    """Fill in ``{name}``; other braces, such as JSON's, are left alone."""
+
+    def word(found: re.Match[str]) -> str:
+        if found[1] not in words:
+            raise StudyError(f"server.command has a placeholder other than {sorted(words)}: {found[0]}")
+        return words[found[1]]
+
+    return _PLACEHOLDER.sub(word, part)
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:

@@ -4,9 +4,10 @@ Plain asyncio, one connection a Protocol, one write an answer. It speaks enough 
 API for a run (`/v1/variants`, `/health/ready`, `predict`), records which inputs it was asked,
 and can stall once, answer garbage, fail, or close connections.
 
-    python null_server.py '{"variants": [...], "stall_at_s": 1.0, ...}'
+    python null_server.py '{"variants": [...], "stall_at_s": 1.0, ...}' [PORT]
 
-prints its port on the first line of standard output.
+prints its port on the first line of standard output; without one it takes a free one. Service times are of
+one serial worker: constant, or exponential from a seed, times a factor for some variants.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ import array
 import asyncio
 import base64
 import json
+import os
+import random
 import sys
 import time
 from typing import Any
@@ -43,6 +46,11 @@ class Service:
         self.max_inputs: int = options.get("max_inputs", 256)
         self.outputs: dict[str, Any] = options.get("outputs", {})
         self.service_s: float = options.get("service_s", 0.0)  # of one serial worker; 0 answers at once
+        self.service_ratios: dict[str, float] = options.get("service_ratios", {})  # variant: times as long
+        self.exponential: random.Random | None = None  # of service times; else they are constant
+        if options.get("exponential_seed") is not None:
+            self.exponential = random.Random(options["exponential_seed"])  # noqa: S311 - service times, no secrets
+        self.exit_after: int | None = options.get("exit_after")  # predicts, then the process ends with 9
         self.stall_at_s: float | None = options.get("stall_at_s")  # after the first predict
         self.stall_s: float = options.get("stall_s", 0.0)
         self.blind: bytes | None = None  # one answer to all, for benchmarks: nothing is read or kept
@@ -60,7 +68,7 @@ class Service:
         self.num_predicts = 0
         self.stalled = False
 
-    def delay_s(self, now: float) -> float:
+    def delay_s(self, now: float, path: str = "") -> float:
         """Return how long this answer waits for the one serial worker."""
         if not self.service_s and self.stall_at_s is None:
             return 0.0
@@ -68,8 +76,17 @@ class Service:
         if self.stall_at_s is not None and not self.stalled and now - self.first_at >= self.stall_at_s:
             self.stalled = True
             self.free_at = max(now, self.free_at) + self.stall_s
-        self.free_at = max(now, self.free_at) + self.service_s
+        self.free_at = max(now, self.free_at) + self.draw_s(path)
         return self.free_at - now
+
+    def draw_s(self, path: str) -> float:
+        """Return the next service time, of the variant that a path names."""
+        mean_s = self.service_s
+        if self.service_ratios:
+            mean_s *= self.service_ratios.get(path.split("/")[3], 1.0)
+        if self.exponential is None or not mean_s:
+            return mean_s
+        return self.exponential.expovariate(1 / mean_s)
 
     def answer(self, path: str, body: bytes, delay_s: float) -> bytes:
         """Return the bytes of an answer that will be written after ``delay_s``."""
@@ -102,6 +119,8 @@ class Service:
         if self.blind is not None:
             return self.blind
         self.num_predicts += 1
+        if self.exit_after is not None and self.num_predicts > self.exit_after:
+            os._exit(9)
         request = json.loads(body)
         if len(request["inputs"]) > self.max_inputs:
             return head(413, 2) + b"{}"
@@ -162,7 +181,7 @@ class Connection(asyncio.Protocol):
             self.serve(lines[0].split(" ")[1], body)
 
     def serve(self, path: str, body: bytes) -> None:
-        delay = self.service.delay_s(time.monotonic()) if path.endswith("/predict") else 0.0
+        delay = self.service.delay_s(time.monotonic(), path) if path.endswith("/predict") else 0.0
         answer = self.service.answer(path, body, delay)
         if delay:
             asyncio.get_running_loop().call_later(delay, self.write, answer)
@@ -178,14 +197,14 @@ class Connection(asyncio.Protocol):
             self.transport.close()
 
 
-async def main(options: dict[str, Any]) -> None:
+async def main(options: dict[str, Any], port: int = 0) -> None:
     """Serve until killed."""
     service = Service(options)
-    server = await asyncio.get_running_loop().create_server(lambda: Connection(service), "127.0.0.1", 0)
+    server = await asyncio.get_running_loop().create_server(lambda: Connection(service), "127.0.0.1", port)
     print(server.sockets[0].getsockname()[1], flush=True)  # noqa: T201 - the port is this program's output
     async with server:
         await server.serve_forever()
 
 
 if __name__ == "__main__":
-    asyncio.run(main(json.loads(sys.argv[1]) if len(sys.argv) > 1 else {}))
+    asyncio.run(main(json.loads(sys.argv[1]) if len(sys.argv) > 1 else {}, *map(int, sys.argv[2:])))

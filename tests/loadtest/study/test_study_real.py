@@ -1,0 +1,283 @@
+"""Studies for real: the command as a process, against a server that it starts or finds, on real sockets.
+
+The server is the null server, whose service times are given: what arms cost is known. Runs on a shared
+machine are often not valid (the host steals, the generator waits), which the codes 0 and 5 tell apart;
+everything else is asserted either way.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import jsonschema_rs
+import pytest
+from typer.testing import CliRunner
+
+from loadtest.cli import app
+from loadtest.report.study_record import StudyRecord
+from tests.loadtest.driver_world import CARD, NLI, null_server, write_arm
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from typer.testing import Result
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
+
+NULL_SERVER = Path(__file__).parents[1] / "null_server.py"
+SCHEMA = Path(sys.modules[StudyRecord.__module__].__file__ or "").with_name("study.schema.json")
+OLD, NEW = {**CARD, "name": "old.xnli"}, {**CARD, "name": "new.xnli"}
+OPTIONS = {
+    "variants": [OLD, NEW],
+    "outputs": {name: {"label": "neutral", "scores": dict.fromkeys(NLI, 1 / 3)} for name in ("old.xnli",)},
+    "service_s": 0.004,
+    "service_ratios": {"new.xnli": 2.0},
+}
+STUDY = """
+name = "tiny"
+question = "Is the new arm as fast as the old one?"
+seed = 3
+reference = "old"
+[server]
+command = ["{{python}}", "{server}", '{options}', "{{port}}"]
+start_timeout_s = 30
+[arms.old]
+file = "old.toml"
+[arms.new]
+file = "new.toml"
+[trace]
+tasks = "xnli"
+languages = "en,sw"
+limit = 4
+[design]
+pairs = 2
+restarts = 1
+load_ratios = [0.3]
+primary_load_ratio = 0.3
+replicate_s = 0.6
+offline_pairs = 2
+[capacity]
+method = "offline"
+objective = "p95<100ms"
+[controls]
+aa_pairs = 0
+"""
+RUNS = 2 + 1 + 4 + 4  # unloaded, all at once, pairs, offline pairs
+
+
+@pytest.fixture
+def declared(tmp_path: Path) -> Path:
+    """A study of two arms of one server, the second of which takes twice as long."""
+    write_arm(tmp_path / "old.toml", xnli="old.xnli")
+    write_arm(tmp_path / "new.toml", xnli="new.xnli")  # arm files share one name; the study's keys tell them
+    path = tmp_path / "study.toml"
+    path.write_text(STUDY.format(server=NULL_SERVER, options=json.dumps(OPTIONS)), encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="module")
+def service() -> Iterator[str]:
+    """A server that runs already."""
+    with null_server(**OPTIONS) as world:
+        yield world.url
+
+
+def xlmr_load(*words: object) -> Result:
+    done = CliRunner().invoke(app, [*map(str, words)])
+    assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
+    assert "Traceback" not in done.stderr, done.stderr
+    return done
+
+
+def record_of(out: Path) -> dict[str, Any]:
+    record: dict[str, Any] = json.loads((out / "study.json").read_text(encoding="utf-8"))
+    jsonschema_rs.validate(json.loads(SCHEMA.read_text(encoding="utf-8")), record)
+    return record
+
+
+def run_times(out: Path) -> dict[str, int]:
+    """When each complete run was completed."""
+    return {path.parent.name: path.stat().st_mtime_ns for path in out.glob("runs/*/summary.json")}
+
+
+def test_an_interrupted_study_goes_on_and_ends_with_its_report(declared: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    words = ["study", str(declared), "--out", str(out), "--server-cpus", "0", "--load-cpus", "0"]
+    begun = subprocess.Popen(
+        [sys.executable, "-m", "loadtest", *words],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        while begun.poll() is None and not (out / "runs" / "unloaded-new" / "summary.json").is_file():
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                begun.wait(0.05)
+        begun.send_signal(signal.SIGINT)
+        _, said = begun.communicate(timeout=60)
+    finally:
+        begun.kill()
+    assert begun.returncode == 130, said
+    assert "the same command goes on" in " ".join(said.split())
+    assert "Traceback" not in said
+    before = run_times(out)
+    assert {"unloaded-old", "unloaded-new"} <= set(before)
+    assert len(before) < RUNS
+
+    done = xlmr_load(*words)
+    after = run_times(out)
+    assert len(after) == RUNS
+    assert {name: after[name] for name in before} == before, "a run that was complete was made again"
+    record = record_of(out)
+    assert done.exit_code == (0 if record["valid"] else 5), done.stderr
+    lines = done.stdout.splitlines()
+    assert lines[-1] == f"report: {out / 'report.html'}"
+    assert (out / "report.html").read_text(encoding="utf-8").startswith("<!doctype html>")
+    assert record["verdict"]["word"].upper() in done.stdout
+    assert [arm["name"] for arm in record["arms"]] == ["old", "new"]
+    summary = json.loads((out / "summary.json").read_text(encoding="utf-8"))
+    assert set(summary["by_arm"]) == {"old", "new"}
+    _holds_cores_and_ratio(out, record)
+
+    again = xlmr_load(*words)
+    assert again.exit_code == done.exit_code
+    assert run_times(out) == after
+    elsewhere = xlmr_load(*words[:4])
+    assert elsewhere.exit_code == 2
+    assert "begun with server_cpus 0, not unset" in " ".join(elsewhere.stderr.split())
+
+
+def _holds_cores_and_ratio(out: Path, record: dict[str, Any]) -> None:
+    """Twice the service time is about half the offline throughput, whatever the machine does beside."""
+    assert (record["design"]["server_cpus"], record["design"]["load_cpus"]) == ("0", "0")
+    run = json.loads((out / "runs" / "all-at-once" / "run.json").read_text(encoding="utf-8"))
+    assert run["environment"]["affinity"] == [0]
+    rates: dict[str, list[float]] = {"old": [], "new": []}
+    for made in record["runs"]:
+        if made["phase"] == "offline":
+            found = json.loads((out / made["path"] / "summary.json").read_text(encoding="utf-8"))
+            rates[made["arm"]].append(found["overall"]["inputs_per_s"])
+    assert all(1.3 < old / new < 3 for old, new in zip(rates["old"], rates["new"], strict=True)), rates
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (
+            ('"{{python}}", "{server}"', '"{{python}}", "-c", "raise SystemExit(3)"'),
+            "the server ended during",
+        ),
+        (('file = "new.toml"', 'file = "gone.toml"'), "gone.toml"),
+        (('languages = "en,sw"', 'languages = "xx"'), "xx"),
+        (('objective = "p95<100ms"', 'objective = "fast"'), "fast"),
+    ],
+)
+def test_a_study_that_cannot_run_says_why(tmp_path: Path, change: tuple[str, str], said: str) -> None:
+    write_arm(tmp_path / "old.toml", xnli="old.xnli")
+    write_arm(tmp_path / "new.toml", xnli="new.xnli")
+    text = STUDY.replace(*change).format(server=NULL_SERVER, options=json.dumps(OPTIONS))
+    (tmp_path / "study.toml").write_text(text, encoding="utf-8")
+    done = xlmr_load("study", tmp_path / "study.toml", "--out", tmp_path / "out")
+    assert done.exit_code == 2
+    assert said in done.stderr
+
+
+def test_a_server_that_dies_midway_is_told_and_the_study_can_go_on(declared: Path, tmp_path: Path) -> None:
+    text = declared.read_text(encoding="utf-8")
+    dying = {**OPTIONS, "exit_after": 12}
+    declared.write_text(text.replace(json.dumps(OPTIONS), json.dumps(dying)), encoding="utf-8")
+    out = tmp_path / "out"
+    done = xlmr_load("study", declared, "--out", out)
+    assert done.exit_code == 2, done.stderr
+    said = " ".join(done.stderr.split())
+    assert "the server ended during unloaded-new (status 9)" in said
+    assert "logs/first.log" in said.replace(" ", "")
+    assert set(run_times(out)) == {"unloaded-old"}, "a run with a dead server counts as made"
+
+
+def test_arms_of_a_running_server_are_compared(service: str, tmp_path: Path) -> None:
+    old, new = (
+        write_arm(tmp_path / "a.toml", xnli="old.xnli"),
+        write_arm(tmp_path / "b.toml", xnli="new.xnli"),
+    )
+    words = ("--target", service, "--tasks", "xnli", "--languages", "en", "--limit", "4", "--duration", "0.5")
+    loads = ("--pairs", "2", "--loads", "0.4", "--capacity-method", "offline", "--aa-pairs", "0")
+    done = xlmr_load("ab", "--a", old, "--b", new, "--out", tmp_path / "ab", *words, *loads)
+    record = record_of(tmp_path / "ab")
+    assert done.exit_code == (0 if record["valid"] else 5), done.stderr
+    assert done.stdout.splitlines()[-1] == f"report: {tmp_path / 'ab' / 'report.html'}"
+    assert [arm["name"] for arm in record["arms"]] == ["arm-a", "arm-a-again"]
+
+    done = xlmr_load("aa", "--arm", old, "--out", tmp_path / "aa", *words, "--pairs", "2", "--load", "0.4")
+    record = record_of(tmp_path / "aa")
+    assert done.exit_code in (0, 5), done.stderr
+    assert done.stdout.splitlines()[-1] == f"report: {tmp_path / 'aa' / 'report.html'}"
+    ratio = json.loads((tmp_path / "aa" / "summary.json").read_text(encoding="utf-8"))["by_arm"]
+    assert set(ratio) == {"arm-a", "arm-a-again"}
+
+    missing = write_arm(tmp_path / "c.toml", xnli="no.such")
+    done = xlmr_load("ab", "--a", old, "--b", missing, "--out", tmp_path / "no", *words, *loads)
+    assert done.exit_code == 2
+    assert "no.such" in done.stderr
+
+
+def test_a_capacity_is_found_or_its_absence_explained(service: str, tmp_path: Path) -> None:
+    """One serial worker of 4 ms: never above 250 a second."""
+    arm = write_arm(tmp_path / "a.toml", xnli="old.xnli")
+    words = ("--target", service, "--tasks", "xnli", "--languages", "en", "--limit", "4", "--duration", "1.0")
+    done = xlmr_load(
+        "capacity", "--arm", arm, "--out", tmp_path / "out", *words, "--replicates", "1", "--slo", "p90<25ms"
+    )
+    record = record_of(tmp_path / "out")
+    assert done.stdout.splitlines()[-1] == f"report: {tmp_path / 'out' / 'report.html'}"
+    assert done.exit_code == (0 if record["valid"] else 5), done.stderr
+    assert record["valid"] == bool(record["capacities"])
+    if record["valid"]:
+        (found,) = record["capacities"]
+        assert found["rate_per_s"] is None or 20 < found["rate_per_s"] < 250
+    else:
+        assert "not valid" in record["reasons"][0] or "no bracket" in record["reasons"][0]
+
+
+def test_runs_are_compared_with_a_baseline(service: str, tmp_path: Path) -> None:
+    words = ("--data", "bundled", "--tasks", "xnli", "--languages", "en", "--limit", "2")
+    trace = tmp_path / "trace"
+    assert (
+        xlmr_load("trace", *words, "--arrivals", "poisson:40", "--duration", "1", "--out", trace).exit_code
+        == 0
+    )
+    arms = {name: write_arm(tmp_path / f"{name}.toml", xnli=f"{name}.xnli") for name in ("old", "new")}
+    codes = {
+        name: xlmr_load(
+            "run", "--trace", trace, "--target", service, "--arm", arm, "--out", tmp_path / name
+        ).exit_code
+        for name, arm in arms.items()
+    }
+    assert set(codes.values()) <= {0, 5}
+    done = xlmr_load("compare", tmp_path / "old", tmp_path / "new", "--fail-above", "1.2")
+    if set(codes.values()) == {0}:
+        assert done.exit_code == 4, done.stdout + done.stderr
+        assert "none: one pair" in done.stdout
+    else:
+        assert done.exit_code == 5
+        assert "valid" in done.stderr
+    other = tmp_path / "other"
+    assert (
+        xlmr_load(
+            "trace", *words, "--seed", "9", "--out", other, "--arrivals", "constant:20", "--duration", "0.3"
+        ).exit_code
+        == 0
+    )
+    assert xlmr_load(
+        "run", "--trace", other, "--target", service, "--arm", arms["old"], "--out", tmp_path / "x"
+    ).exit_code in (0, 5)
+    done = xlmr_load("compare", tmp_path / "old", tmp_path / "x")
+    assert done.exit_code == 2
+    assert "trace.law: 'poisson:40' against 'constant:20'" in " ".join(done.stderr.split())
