@@ -11,6 +11,7 @@ Axes: T tokens, K inputs, N outputs.
 
 from __future__ import annotations
 
+import platform
 from dataclasses import dataclass
 from typing import Final
 
@@ -33,6 +34,21 @@ _REDUCED_RANGE: Final = 63
 def has_onednn() -> bool:
     """Whether this build of torch has oneDNN, which both forms need."""
     return torch.backends.mkldnn.is_available()  # type: ignore[no-any-return,no-untyped-call]  # torch's gap
+
+
+def multiplies_natively(dtype: torch.dtype) -> bool:
+    """Whether the CPU has instructions for products of bfloat16 or float16; of others it is True."""
+    onednn, cpu = torch.ops.mkldnn, torch.cpu
+    match dtype:
+        case torch.bfloat16 if platform.machine() in ("x86_64", "AMD64"):
+            # oneDNN says yes to all of AVX-512, where it may emulate.
+            return cpu._is_avx512_bf16_supported() or cpu._is_amx_tile_supported()  # noqa: SLF001 - torch names it so
+        case torch.bfloat16:
+            return bool(onednn._is_mkldnn_bf16_supported())  # noqa: SLF001 - torch names it so
+        case torch.float16:
+            return bool(onednn._is_mkldnn_fp16_supported())  # noqa: SLF001 - torch names it so
+        case _:
+            return True
 
 
 def pack(weight: Tensor) -> Tensor:

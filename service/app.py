@@ -265,7 +265,13 @@ def _torch_device(settings: Settings, variants: tuple[Variant, ...]) -> Device:
     # Importing torch takes seconds, and liveness must not wait for it: this runs on the engine's thread.
     from service.engine.torch_device import DeviceOptions, TorchDevice  # noqa: PLC0415 - see above
 
-    options = DeviceOptions(name=settings.device, dtype=settings.dtype, num_threads=settings.torch_threads)
+    options = DeviceOptions(
+        name=settings.device,
+        dtype=settings.dtype,
+        num_threads=settings.torch_threads,
+        max_parity_error=settings.max_parity_error,
+        min_parity_agreement=settings.min_parity_agreement,
+    )
     return TorchDevice(variants, options)
 
 

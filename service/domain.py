@@ -69,13 +69,31 @@ class Outcome:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class VariantParity:
+    """How far a variant is from float32, measured on a few texts when it was loaded.
+
+    ``max_error``, ``mean_error``: of logits, over the largest and the mean magnitude of float32's.
+    ``agreement``: the share of ``num_answers`` that are the same, 0..1. ``batch_error``: the largest
+    relative difference between a text's logits in company and alone.
+    """
+
+    max_error: float
+    mean_error: float
+    agreement: float
+    num_answers: int
+    batch_error: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class VariantCard:
     """What the HTTP side needs to know of a loaded variant; plain values only.
 
     ``head``: classify, choose, tag, span or embed. ``defaults``: the catalogue's
     max_tokens, pooling, layer and normalize where it sets them. ``max_positions``:
     longest sequence in tokens, special tokens included. ``tokenizer``: the path of its
-    tokenizer.json. ``has_pooler``: whether pooling "pooler" can be asked for.
+    tokenizer.json. ``owned_bytes``, ``shared_bytes``: weights that no other variant uses, and those that
+    another uses too. ``has_pooler``: whether pooling "pooler" can be asked for. ``parity``: None where
+    nothing was measured.
     """
 
     name: str
@@ -100,6 +118,7 @@ class VariantCard:
     owned_bytes: int
     shared_bytes: int
     has_pooler: bool = True
+    parity: VariantParity | None = None
 
 
 class Phase(StrEnum):

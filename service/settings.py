@@ -17,7 +17,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from service.errors import StartupError
 
 Device = Literal["auto", "cpu", "cuda"]
-Dtype = Literal["float32", "float16", "bfloat16"]
+Dtype = Literal["float32", "float16", "bfloat16", "int8"]
 LogLevel = Literal["debug", "info", "warning", "error"]
 LogFormat = Literal["json", "console"]
 
@@ -36,7 +36,7 @@ class Settings(BaseSettings):
     )
     device: Device = Field(default="auto", description="auto, cpu or cuda.")
     dtype: Dtype | None = Field(
-        default=None, description="float32, float16 or bfloat16 for all; else as the catalogue says."
+        default=None, description="float32, float16, bfloat16 or int8 for all; else as the catalogue says."
     )
 
     host: str = Field(default="127.0.0.1", description="Address to listen on.")
@@ -73,12 +73,21 @@ class Settings(BaseSettings):
         default=None, ge=1, description="Threads that cut texts; else one a core, up to 8."
     )
     torch_threads: int | None = Field(
-        default=None, ge=1, description="Threads of torch on a CPU; else torch's own choice."
+        default=None, ge=1, description="Threads of torch on a CPU; else what is fastest at the start."
     )
 
     build_revision: str = Field(
         default="unknown", description="Commit that this installation was built from, for xlmr_build_info."
     )
+    max_parity_error: Annotated[float, Field(gt=0)] = Field(
+        default=0.25,
+        description="Largest error of a logit against float32, relative, with which a variant is served.",
+    )
+    min_parity_agreement: Annotated[float, Field(ge=0, le=1)] = Field(
+        default=0.75,
+        description="Least share of answers that are float32's, with which a variant is served.",
+    )
+
     log_level: LogLevel = Field(default="info", description="debug, info, warning or error.")
     log_format: LogFormat = Field(default="json", description="json, or console for people.")
 

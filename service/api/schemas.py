@@ -239,6 +239,18 @@ class BytesInfo(BaseModel):
     shared: int
 
 
+class ParityInfo(BaseModel):
+    """How far it is from float32, measured on a few texts when it was loaded."""
+
+    max_relative_error: float = Field(description="Largest error of a logit over the largest logit.")
+    mean_relative_error: float = Field(description="Mean error of the logits over their mean magnitude.")
+    agreement: float = Field(description="Share of answers that are the same.")
+    num_answers: int
+    batch_relative_error: float = Field(
+        description="Largest difference of a logit between a text in company and alone; 0 means equal bits."
+    )
+
+
 class VariantInfo(BaseModel):
     """A variant that is served."""
 
@@ -257,6 +269,7 @@ class VariantInfo(BaseModel):
     max_positions: int = Field(description="Longest sequence in tokens, special tokens included.")
     defaults: DefaultsInfo
     bytes: BytesInfo
+    parity: ParityInfo | None
 
 
 class VariantList(BaseModel):

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, cast
 
-from service.api.schemas import BytesInfo, DefaultsInfo, LineageInfo, VariantInfo
+from service.api.schemas import BytesInfo, DefaultsInfo, LineageInfo, ParityInfo, VariantInfo
 
 if TYPE_CHECKING:
     from typing import Literal
 
-    from service.domain import VariantCard
+    from service.domain import VariantCard, VariantParity
 
 SYNTHETIC_WARNING = "Its weights are random numbers: it is for measuring speed, and its answers mean nothing."
 
@@ -39,4 +39,15 @@ def variant_info(card: VariantCard) -> VariantInfo:
             normalize=card.default_normalize,
         ),
         bytes=BytesInfo(owned=card.owned_bytes, shared=card.shared_bytes),
+        parity=None if card.parity is None else _parity_info(card.parity),
+    )
+
+
+def _parity_info(parity: VariantParity) -> ParityInfo:
+    return ParityInfo(
+        max_relative_error=parity.max_error,
+        mean_relative_error=parity.mean_error,
+        agreement=parity.agreement,
+        num_answers=parity.num_answers,
+        batch_relative_error=parity.batch_error,
     )

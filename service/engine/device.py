@@ -7,11 +7,11 @@ usable; whatever it raises in ``load`` ends the service.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     import numpy as np
     from numpy.typing import NDArray
@@ -26,12 +26,14 @@ class Loaded:
     """One variant that is ready to run.
 
     ``shape``: what its batches cost, at its last layer. ``padding_idx``: positions start one
-    after it.
+    after it. ``held_bytes``: the memory of its weights by what is in it; variants with an entry of
+    one key share it.
     """
 
     card: VariantCard
     shape: Shape
     padding_idx: int
+    held_bytes: Mapping[str, int] = field(default_factory=dict)
 
 
 class Device(Protocol):

@@ -11,6 +11,7 @@ from __future__ import annotations
 import threading
 from concurrent.futures import Future
 from dataclasses import replace
+from operator import itemgetter
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -20,6 +21,7 @@ import structlog
 from service.batching.cost import Load, Measurement, Shape
 from service.batching.packing import pack, unpack
 from service.engine.contract import Failed, Run, Warm
+from service.engine.sharing import tell_sharing
 from service.engine.warm_up import FIRST, MAX_RUNG_S, default_lane, rungs
 from service.errors import EngineError, NotReadyError, StartupError
 
@@ -142,7 +144,7 @@ class EngineThread:
             seconds = self._clock() - began
             log.info("variant_ready", variant=card.name, head=card.head, seconds=round(seconds, 3))
             began = self._clock()
-        return Warm(loaded=tuple(self._loaded.values()), measurements=measurements)
+        return Warm(loaded=tell_sharing(self._loaded.values()), measurements=measurements)
 
     def _climb(self, lane: Lane, ladder: Iterator[tuple[int, ...]]) -> Iterator[Measurement]:
         for lengths in ladder:
@@ -172,11 +174,14 @@ class EngineThread:
     def _forward(self, lane: Lane, sequences: Many[NDArray[np.int32]]) -> tuple[NDArray[np.float32], ...]:
         assert self._device is not None, "A batch came before the weights. This is a bug."
         loaded = self._loaded[lane.variant]
-        batch = pack(sequences, padding_idx=loaded.padding_idx)
+        # By length, so that equal lengths stand together and attention takes each group in one call.
+        order = sorted(range(len(sequences)), key=lambda index: len(sequences[index]))
+        batch = pack([sequences[index] for index in order], padding_idx=loaded.padding_idx)
         output = self._device.forward(lane, batch)
         if not np.isfinite(output).all():
             raise EngineError(
                 f"Variant {lane.variant} gave numbers that are not finite; "
                 "it must be served in a wider dtype (bfloat16 or float32)."
             )
-        return unpack(output, batch.cu_seqlens, per_token=loaded.card.head in _PER_TOKEN)
+        parts = unpack(output, batch.cu_seqlens, per_token=loaded.card.head in _PER_TOKEN)
+        return tuple(part for _, part in sorted(zip(order, parts, strict=True), key=itemgetter(0)))

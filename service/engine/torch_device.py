@@ -7,40 +7,45 @@ that nothing above knows torch.
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
+import structlog
 import torch
 
-from models.checkpoint import CheckpointError, Model, load_model
-from models.tokenizer import Tokenizer, TokenizerError, bundled_file
-from service.batching.cost import Shape
-from service.domain import Pooling, VariantCard
-from service.engine.device import Loaded
+from service.batching.packing import pack
+from service.domain import Lane
+from service.engine.loading import Bounds, VariantLoader
+from service.engine.threads import TYPICAL_LENGTHS, choose_threads, usable_cores
 from service.errors import StartupError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
-    import numpy as np
     from numpy.typing import NDArray
 
+    from models.model import Model
     from models.variant import Variant
     from service.batching.packing import PackedBatch
-    from service.domain import Lane
-
-# XTREME's own length; a catalogue may ask for less or, where positions allow, for more.
-_MAX_TOKENS = 512
+    from service.engine.device import Loaded
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeviceOptions:
-    """Where and how to run. ``name``: auto, cpu or cuda. ``dtype``: None for the catalogue's own."""
+    """Where and how to run.
+
+    ``name``: auto, cpu or cuda. ``dtype``: of all variants; None for the catalogue's. ``num_threads``: on
+    the CPU; None for the fastest. ``max_parity_error``, ``min_parity_agreement``: how far from float32
+    a variant may be.
+    """
 
     name: str = "auto"
     dtype: str | None = None
     num_threads: int | None = None
+    max_parity_error: float = 0.25
+    min_parity_agreement: float = 0.75
 
 
 class TorchDevice:
@@ -58,28 +63,20 @@ class TorchDevice:
             StartupError: there is no such device, or a checkpoint cannot be served as the
                 catalogue says.
         """
-        device = _choose(self._options.name)
-        if self._options.num_threads is not None:
-            torch.set_num_threads(self._options.num_threads)
-        dtype = None if self._options.dtype is None else getattr(torch, self._options.dtype)
+        options = self._options
+        device = _choose(options.name)
+        if options.num_threads is not None:
+            torch.set_num_threads(options.num_threads)
+        loader = VariantLoader(
+            device,
+            dtype=None if options.dtype is None else getattr(torch, options.dtype),
+            bounds=Bounds(max_error=options.max_parity_error, min_agreement=options.min_parity_agreement),
+        )
         for variant in self._variants:
-            try:
-                model = load_model(variant, device=device, dtype=dtype)
-                tokenizer_file = _tokenizer_file(variant, model)
-                model.check_tokenizer(Tokenizer.from_file(tokenizer_file))
-            except (CheckpointError, TokenizerError) as error:
-                raise StartupError(_one_line(error)) from error
-            except torch.OutOfMemoryError as error:
-                raise StartupError(
-                    f"variant {variant.name!r} does not fit in the memory of {device}; "
-                    "serve fewer variants, or in dtype bfloat16."
-                ) from error
-            self._models[variant.name] = model
-            yield Loaded(
-                card=_card(variant, model, tokenizer_file),
-                shape=_shape(model),
-                padding_idx=model.padding_idx,
-            )
+            self._models[variant.name], loaded = loader.load(variant)
+            if len(self._models) == 1 and device.type == "cpu" and options.num_threads is None:
+                self._choose_threads(loaded)
+            yield loaded
 
     def forward(self, lane: Lane, batch: PackedBatch) -> NDArray[np.float32]:
         """Run a batch of one lane; the shape of what comes back depends on the head."""
@@ -100,6 +97,28 @@ class TorchDevice:
             raise
         return logits
 
+    def _choose_threads(self, loaded: Loaded) -> None:
+        """Measure on the first variant how many threads are fastest; the others are much alike."""
+        lane = Lane(variant=loaded.card.name)
+        # The id of <s>; what the batch says does not matter.
+        sequences = [np.zeros(length, dtype=np.int32) for length in TYPICAL_LENGTHS]
+        batch = pack(sequences, padding_idx=loaded.padding_idx)
+
+        def measure(num_threads: int) -> float:
+            torch.set_num_threads(num_threads)
+            began = time.perf_counter()
+            self.forward(lane, batch)
+            return time.perf_counter() - began
+
+        # OMP_NUM_THREADS, where it is set, is torch's own number and the most that is tried.
+        choice = choose_threads(measure, min(torch.get_num_threads(), usable_cores()))
+        torch.set_num_threads(choice.num_threads)
+        structlog.get_logger().info(
+            "threads_chosen",
+            threads=choice.num_threads,
+            milliseconds={str(count): round(1e3 * taken, 2) for count, taken in choice.seconds.items()},
+        )
+
 
 def _choose(name: str) -> torch.device:
     has_cuda = torch.cuda.is_available()
@@ -108,57 +127,3 @@ def _choose(name: str) -> torch.device:
             "--device cuda was asked for, but torch finds no CUDA device here; use --device cpu."
         )
     return torch.device("cuda" if has_cuda and name != "cpu" else "cpu")
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())
-
-
-def _tokenizer_file(variant: Variant, model: Model) -> Path:
-    if model.tokenizer_file is None:
-        raise CheckpointError(
-            f"variant {variant.name!r}: its checkpoint has no tokenizer.json; name one in the catalogue "
-            f"(tokenizer = ...), XLM-R's own or {bundled_file().name} of this package."
-        )
-    return model.tokenizer_file
-
-
-def _shape(model: Model) -> Shape:
-    return Shape(
-        architecture=f"xlm-roberta-{model.num_layers}x{model.hidden_size}",
-        dtype=_dtype_name(model),
-        layer=model.num_layers,
-        device=str(model.device),
-    )
-
-
-def _dtype_name(model: Model) -> str:
-    return str(model.dtype).removeprefix("torch.")
-
-
-def _card(variant: Variant, model: Model, tokenizer_file: Path) -> VariantCard:
-    lineage = variant.lineage
-    return VariantCard(
-        name=variant.name,
-        head=model.kind.value,
-        labels=model.labels,
-        revision=model.revision,
-        lineage=lineage.system,
-        lineage_tasks=lineage.tasks,
-        lineage_languages=lineage.languages,
-        base=variant.base,
-        dtype=_dtype_name(model),
-        synthetic=model.synthetic,
-        digest=model.digest,
-        num_layers=model.num_layers,
-        hidden_size=model.hidden_size,
-        max_positions=model.max_positions,
-        tokenizer=str(tokenizer_file),
-        default_max_tokens=variant.max_tokens or min(_MAX_TOKENS, model.max_positions),
-        default_pooling=Pooling(variant.pooling or Pooling.MEAN),
-        default_layer=variant.layer,
-        default_normalize=bool(variant.normalize),
-        owned_bytes=sum(tensor.nbytes for tensor in model.tensors.values()),
-        shared_bytes=0,
-        has_pooler=model.has_pooler,
-    )

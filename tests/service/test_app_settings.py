@@ -41,7 +41,7 @@ def test_the_host_as_it_stands_in_a_url(host: str, in_url: str) -> None:
         ({"port": "65536"}, "--port"),
         ({"port": "eighty"}, "--port"),
         ({"device": "tpu"}, "--device"),
-        ({"dtype": "int8"}, "--dtype"),
+        ({"dtype": "int4"}, "--dtype"),
         ({"variants": "a,,b"}, "--variants"),
         ({"variants": ""}, "--variants"),
         ({"timeout_s": "nan"}, "--timeout-s"),

@@ -52,6 +52,28 @@ def test_logits_come_back_sequence_by_sequence_with_their_times(engine: EngineTh
     assert before <= run.started_at <= run.finished_at <= time.monotonic()
 
 
+def test_equal_lengths_stand_together_in_a_batch_and_answers_keep_their_order() -> None:
+    seen: list[list[int]] = []
+
+    class Watched(FakeDevice):
+        def forward(self, lane: Lane, batch: PackedBatch) -> NDArray[np.float32]:
+            seen.append(np.diff(batch.cu_seqlens).tolist())
+            return super().forward(lane, batch)
+
+    engine = EngineThread(lambda: Watched(variants=[card("t", "tag")]), clock=time.monotonic)
+    engine.start(max_batch_tokens=64).result(TIMEOUT_S)
+    sequences = [ids(5, 6, 8), ids(7), ids(4, 9, 9), ids(5, 5), ids(3)]
+    run = engine.run(Lane(variant="t"), sequences).result(TIMEOUT_S)
+    assert isinstance(run, Run)
+    assert seen[-1] == [1, 1, 2, 3, 3]
+    alone = [engine.run(Lane(variant="t"), [sequence]).result(TIMEOUT_S) for sequence in sequences]
+    for part, single in zip(run.logits, alone, strict=True):
+        assert isinstance(single, Run)
+        assert part.tolist() == single.logits[0].tolist()
+    engine.stop()
+    assert engine.join(TIMEOUT_S)
+
+
 def test_a_batch_that_fails_is_an_answer_and_the_thread_lives_on(engine: EngineThread) -> None:
     failed = engine.run(Lane(variant="v"), [ids(1), ids(POISON)]).result(TIMEOUT_S)
     assert isinstance(failed, Failed)

@@ -1,0 +1,190 @@
+"""One variant from its checkpoint onto a device, checked before anybody relies on it.
+
+Rules: a variant is served in the form that its device runs fastest; its numbers are compared
+with the same checkpoint in float32 as stored, and too far from that it is refused; equal
+weights are held once for all variants.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import structlog
+import torch
+
+from models.canary import canary
+from models.checkpoint import CheckpointError, Form, build_model, read_checkpoint
+from models.fused import best_form
+from models.linear import multiplies_natively
+from models.parity import measure_parity
+from models.store import WeightStore
+from models.tokenizer import Tokenizer, TokenizerError, bundled_file
+from service.batching.cost import Shape
+from service.domain import Pooling, VariantCard, VariantParity
+from service.engine.device import Loaded
+from service.errors import StartupError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from models.model import Model
+    from models.stored import Stored
+    from models.variant import Variant
+
+# XTREME's own length; a catalogue may ask for less or, where positions allow, for more.
+_MAX_TOKENS = 512
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bounds:
+    """How far from float32 a variant may be: relative error of a logit, share of equal answers."""
+
+    max_error: float
+    min_agreement: float
+
+
+class VariantLoader:
+    """Loads variants onto one device, in one dtype or each in its own."""
+
+    def __init__(self, device: torch.device, *, dtype: torch.dtype | None, bounds: Bounds) -> None:
+        """``dtype``: of all variants; None for the catalogue's."""
+        self._device = device
+        self._dtype = dtype
+        self._bounds = bounds
+        self._store = WeightStore()
+        self._warned = False
+
+    def load(self, variant: Variant) -> tuple[Model, Loaded]:
+        """Load a variant and describe it.
+
+        Raises:
+            StartupError: it cannot be served as the catalogue says.
+        """
+        try:
+            return self._load(variant)
+        except (CheckpointError, TokenizerError) as error:
+            raise StartupError(" ".join(str(error).split())) from error
+        except torch.OutOfMemoryError as error:
+            raise StartupError(
+                f"variant {variant.name!r} does not fit in the memory of {self._device}; "
+                "serve fewer variants, or in dtype bfloat16."
+            ) from error
+
+    def _load(self, variant: Variant) -> tuple[Model, Loaded]:
+        stored = read_checkpoint(variant)
+        dtype = self._dtype or getattr(torch, variant.dtype or "float32")
+        self._warn_if_emulated(dtype)
+        model = build_model(
+            variant,
+            stored,
+            device=self._device,
+            dtype=dtype,
+            form=best_form(self._device, dtype),
+            store=self._store,
+        )
+        tokenizer_file = _tokenizer_file(variant, model)
+        tokenizer = Tokenizer.from_file(tokenizer_file)
+        model.check_tokenizer(tokenizer)
+        parity = self._check_parity(variant, stored, model, tokenizer)
+        loaded = Loaded(
+            card=_card(variant, model, tokenizer_file, parity),
+            shape=_shape(model),
+            padding_idx=model.padding_idx,
+            held_bytes=dict(model.held_bytes),
+        )
+        return model, loaded
+
+    def _warn_if_emulated(self, dtype: torch.dtype) -> None:
+        if self._warned or self._device.type != "cpu" or dtype.itemsize != torch.bfloat16.itemsize:
+            return
+        if not multiplies_natively(dtype):
+            self._warned = True
+            structlog.get_logger().warning(
+                "dtype_is_emulated",
+                dtype=str(dtype).removeprefix("torch."),
+                advice="this CPU has no instructions for it: float32 or int8 is likely faster",
+            )
+
+    def _check_parity(
+        self, variant: Variant, stored: Stored, model: Model, tokenizer: Tokenizer
+    ) -> VariantParity:
+        reference = build_model(variant, stored, device=self._device, dtype=torch.float32, form=Form.STORED)
+        measured = measure_parity(model, reference, canary(tokenizer, max_positions=model.max_positions))
+        parity = VariantParity(
+            max_error=measured.max_error,
+            mean_error=measured.mean_error,
+            agreement=measured.agreement,
+            num_answers=measured.num_answers,
+            batch_error=measured.batch_error,
+        )
+        structlog.get_logger().info(
+            "parity_measured",
+            variant=variant.name,
+            dtype=_dtype_name(model),
+            max_error=round(parity.max_error, 6),
+            mean_error=round(parity.mean_error, 6),
+            agreement=round(parity.agreement, 4),
+            batch_error=round(parity.batch_error, 6),
+        )
+        bounds = self._bounds
+        if parity.max_error > bounds.max_error or parity.agreement < bounds.min_agreement:
+            raise StartupError(
+                f"variant {variant.name!r} in {_dtype_name(model)} is too far from float32: its logits "
+                f"differ by {parity.max_error:.3g} of the largest (--max-parity-error {bounds.max_error:g}), "
+                f"and {parity.agreement:.0%} of {parity.num_answers} answers agree "
+                f"(--min-parity-agreement {bounds.min_agreement:g}). Serve it in a wider dtype."
+            )
+        return parity
+
+
+def _tokenizer_file(variant: Variant, model: Model) -> Path:
+    if model.tokenizer_file is None:
+        raise CheckpointError(
+            f"variant {variant.name!r}: its checkpoint has no tokenizer.json; name one in the catalogue "
+            f"(tokenizer = ...), XLM-R's own or {bundled_file().name} of this package."
+        )
+    return model.tokenizer_file
+
+
+def _shape(model: Model) -> Shape:
+    return Shape(
+        architecture=f"xlm-roberta-{model.num_layers}x{model.hidden_size}",
+        dtype=_dtype_name(model),
+        layer=model.num_layers,
+        device=str(model.device),
+    )
+
+
+def _dtype_name(model: Model) -> str:
+    return str(model.dtype).removeprefix("torch.")
+
+
+def _card(variant: Variant, model: Model, tokenizer_file: Path, parity: VariantParity) -> VariantCard:
+    lineage = variant.lineage
+    return VariantCard(
+        name=variant.name,
+        head=model.kind.value,
+        labels=model.labels,
+        revision=model.revision,
+        lineage=lineage.system,
+        lineage_tasks=lineage.tasks,
+        lineage_languages=lineage.languages,
+        base=variant.base,
+        dtype=_dtype_name(model),
+        synthetic=model.synthetic,
+        digest=model.digest,
+        num_layers=model.num_layers,
+        hidden_size=model.hidden_size,
+        max_positions=model.max_positions,
+        tokenizer=str(tokenizer_file),
+        default_max_tokens=variant.max_tokens or min(_MAX_TOKENS, model.max_positions),
+        default_pooling=Pooling(variant.pooling or Pooling.MEAN),
+        default_layer=variant.layer,
+        default_normalize=bool(variant.normalize),
+        # Until all are loaded, nobody else uses them.
+        owned_bytes=sum(model.held_bytes.values()),
+        shared_bytes=0,
+        has_pooler=model.has_pooler,
+        parity=parity,
+    )
