@@ -64,7 +64,7 @@ def execute(part: Part, folder: Path, *, quick: bool, console: Console) -> dict[
         text=True,
         check=False,
     )
-    console.print(done.stdout, markup=False, highlight=False)
+    console.print(done.stdout, markup=False, highlight=False, soft_wrap=True)
     return {
         "title": part.title,
         "command": f"python {' '.join(words)}",

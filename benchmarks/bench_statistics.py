@@ -50,7 +50,7 @@ def main() -> None:
         return
     chosen = [case for case in (*cases(), requests_as_units()) if options.only in case.name]
     found: list[Calibration] = []
-    with Progress(console=console) as progress:
+    with Progress(console=Console(stderr=True)) as progress:
         bar = progress.add_task("trials", total=len(chosen) * options.trials)
         for case in chosen:
             parts = []

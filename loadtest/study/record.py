@@ -17,6 +17,7 @@ from loadtest.study.differences import compare_quality
 from loadtest.study.replay import unloaded_name
 from loadtest.study.token_share import token_fit
 from loadtest.study.verdict import also, answer, capacity_answer
+from loadtest.trace.mix import ITEMS
 from loadtest.trace.seeds import stream_keys, streams
 
 if TYPE_CHECKING:
@@ -92,7 +93,7 @@ def build_record(study: Study, folder: StudyFolder, made: Made, target: Target, 
         token_fits=tuple(fits),
         design=_design(study, made),
         environment=made.unloaded[declared.reference].environment,
-        deviations=(*_preliminaries(made), *_deviations(summaries)),
+        deviations=(*_mixed(declared), *_preliminaries(made), *_deviations(summaries)),
     )
 
 
@@ -136,6 +137,16 @@ def _synthetic(made: Made) -> frozenset[str]:
     """Return the arms that some synthetic variant answers for."""
     runs = [*made.unloaded.items(), *((run.block.arm, run.summary) for run in made.blocks)]
     return frozenset(arm for arm, summary in runs if any(variant.synthetic for variant in summary.variants))
+
+
+def _mixed(declared: StudyFile) -> Iterable[str]:
+    """Say where loads are shares of what another mix allows."""
+    wanted = declared.trace
+    if declared.capacity.method == "offline" and (wanted.task_mix, wanted.language_mix) != (ITEMS, ITEMS):
+        yield (
+            "Loads are shares of the rate at which every item is answered once; open schedules mix tasks "
+            f"{wanted.task_mix!r} and languages {wanted.language_mix!r}, whose requests may cost otherwise."
+        )
 
 
 def _preliminaries(made: Made) -> Iterable[str]:

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import pytest
 
 from loadtest.analysis.capacity import Method
 from loadtest.driver.errors import TargetError
+from loadtest.study.arms import settle_arms
 from loadtest.study.capacity_search import capacities, ratio, target_of
 from loadtest.study.conduct import Conductor
 from loadtest.study.folder import StudyFolder, open_folder
 from loadtest.study.segments import Segments, build_base, mix_of
-from loadtest.study.study_file import StudyError
+from loadtest.study.study_file import NothingValidError, StudyError
+from loadtest.trace.arm import load_arm
 from loadtest.trace.schedule import read_schedule
 from tests.loadtest.study.made_up import group, summary
 
@@ -49,6 +51,7 @@ class Queue:
     mu_per_s: dict[str, float]
     limit_s: float = 0.05
     made: list[str] = field(default_factory=list)
+    invalid: tuple[str, ...] = ()
     fails: str | None = None
 
     def __call__(self, wanted: Wanted, target: str, show: Show | None) -> Summary:  # noqa: ARG002 - of the Protocol
@@ -59,7 +62,9 @@ class Queue:
         law, _, rate = header.law.partition(":")
         free = self.mu_per_s[wanted.arm] - (float(rate) if law == "poisson" else 0.0)
         in_time = 0.0 if free <= 0 else 1 - math.exp(-free * self.limit_s)
-        found = summary(group(1 / max(free, 1e-3), inputs_per_s=self.mu_per_s[wanted.arm], in_time=in_time))
+        reasons = ("late",) if self.invalid and wanted.name.startswith(self.invalid) else ()
+        seen = group(1 / max(free, 1e-3), inputs_per_s=self.mu_per_s[wanted.arm], in_time=in_time)
+        found = summary(seen, reasons=reasons)
         out = self.folder.run(wanted.name)
         out.mkdir(parents=True)
         (out / "summary.json").write_text(found.model_dump_json())
@@ -159,3 +164,57 @@ def test_a_damaged_file_of_the_folder_is_named(study_of: Callable[[str], Study],
     (tmp_path / "out" / "declared.json").write_text("{")
     with pytest.raises(StudyError, match=r"declared\.json cannot be read"):
         open_folder(tmp_path / "out", study)
+
+
+SEARCHED = DESIGN.replace('method = "offline"', 'objective = "p95<50ms"\nreplicates = 2\nreplicate_s = 1.0')
+
+
+def test_a_probe_that_is_not_valid_is_made_again(study_of: Callable[[str], Study], tmp_path: Path) -> None:
+    study = study_of(SEARCHED)
+    straight, first = conductor(study, tmp_path / "straight", EQUAL)
+    disturbed, second = conductor(study, tmp_path / "disturbed", EQUAL)
+    second.invalid = ("probe-001-", "probe-002-")
+    found, again = straight.conduct(), disturbed.conduct()
+    assert again.capacity_per_s == pytest.approx(found.capacity_per_s, rel=0.01)
+    probes = [[n for n in queue.made if n.startswith("probe-")] for queue in (first, second)]
+    assert len(probes[1]) == len(probes[0]) + 2
+
+
+def test_a_search_whose_probes_are_never_valid_ends(study_of: Callable[[str], Study], tmp_path: Path) -> None:
+    conducting, queue = conductor(study_of(SEARCHED), tmp_path / "out", EQUAL)
+    queue.invalid = ("probe-",)
+    with pytest.raises(NothingValidError, match=r"3 probes in a row at .* were not valid: late"):
+        conducting.conduct()
+    assert len([name for name in queue.made if name.startswith("probe-")]) == 3
+
+
+def test_the_mix_is_that_of_open_schedules(study_of: Callable[[str], Study], tmp_path: Path) -> None:
+    text = DESIGN.replace("replicate_s = 1.0", "replicate_s = 40.0")
+    study = study_of(text)
+    wanted = study.declared.trace.model_copy(update={"language_mix": "en=1,*=0"})
+    study = replace(study, declared=study.declared.model_copy(update={"trace": wanted}))
+    conducting, _ = conductor(study, tmp_path / "out", EQUAL)
+    conducting.conduct()
+    traces = tmp_path / "out" / "traces"
+    header, arrivals = read_schedule(traces / "segment-000" / "schedule.jsonl")
+    assert header.law.startswith("poisson:")
+    assert {arrival.item.split("/")[1] for arrival in arrivals} == {"en"}
+    _, once = read_schedule(traces / "all-at-once" / "schedule.jsonl")
+    assert {arrival.item.split("/")[1] for arrival in once} == {"en", "sw"}
+
+
+def test_arms_are_settled_under_the_studys_names(study_of: Callable[[str], Study], tmp_path: Path) -> None:
+    study = study_of("")
+    (tmp_path / "old.toml").write_text(
+        'name = "x"\n[variants]\nxnli = "a.xnli"\n[labels.xnli]\nLABEL_0 = "entailment"\n'
+    )
+    (tmp_path / "new.toml").write_text('name = "x"\n[variants]\nxnli = "b \\"q\\" é𝄞.xnli"\n')
+    folder = open_folder(tmp_path / "out", study)
+    arms = {name: load_arm(path) for name, path in settle_arms(study, folder).items()}
+    assert {name: arm.name for name, arm in arms.items()} == {"old": "old", "new": "new"}
+    assert arms["old"].labels == {"xnli": {"LABEL_0": "entailment"}}
+    assert arms["new"].variants == {"xnli": 'b "q" é𝄞.xnli'}
+    settle_arms(study, folder)
+    (tmp_path / "new.toml").write_text('name = "x"\n[variants]\nxnli = "c.xnli"\n')
+    with pytest.raises(StudyError, match="has changed since this study began"):
+        settle_arms(study, folder)

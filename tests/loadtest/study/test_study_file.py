@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import tomllib
 from typing import TYPE_CHECKING
 
 import pytest
 
+from loadtest.datasets.tasks import Task
 from loadtest.study.folder import open_folder
 from loadtest.study.study_file import StudyError, load_study
+from loadtest.trace.arm import load_arm
 from tests.loadtest.study.made_up import STUDY
 
 if TYPE_CHECKING:
@@ -73,3 +76,35 @@ def test_a_folder_with_other_files_is_not_touched(study_of: Callable[[str], Stud
     (tmp_path / "out" / "letter.txt").write_text("mine")
     with pytest.raises(StudyError, match="holds other files"):
         open_folder(tmp_path / "out", study_of(""))
+
+
+def test_the_examples_can_be_run_as_they_are(project_root: Path) -> None:
+    for example in ("demo", "study"):
+        folder = project_root / "examples" / example
+        study = load_study(folder / "study.toml")
+        planned = tomllib.loads((folder / "plan.toml").read_text(encoding="utf-8"))["variant"]
+        names = {table["name"] for table in planned}
+        for table in study.declared.arms.values():
+            arm = load_arm(study.resolve(table.file))
+            assert set(arm.variants) == set(Task)
+            assert set(arm.variants.values()) <= names
+
+
+def test_cores_of_the_command_line_win_over_the_files(study_of: Callable[[str], Study]) -> None:
+    study = study_of('[load]\ncpus = "3"\n')
+    assert study.on_cores(server=None, load=None).declared == study.declared
+    assert study.on_cores(server=None, load="1").declared.load.cpus == "1"
+    with pytest.raises(StudyError, match="--server-cpus pins a server that the study starts"):
+        study.on_cores(server="0", load=None)
+
+
+def test_a_study_is_not_resumed_on_other_cores(study_of: Callable[[str], Study], tmp_path: Path) -> None:
+    study = study_of("")
+    open_folder(tmp_path / "out", study.on_cores(server=None, load="1"))
+    with pytest.raises(StudyError, match="begun with load_cpus 1, not unset"):
+        open_folder(tmp_path / "out", study)
+
+
+def test_a_server_that_runs_already_has_one_start(study_of: Callable[[str], Study]) -> None:
+    study = study_of("[design]\nrestarts = 10\n")
+    assert study.declared.num_restarts == 1

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from loadtest.analysis.design import Design, Phase, Side, plan
-from loadtest.report.study_record import Correction, VerdictWord
+from loadtest.report.study_record import Comparison, Correction, VerdictWord
 from loadtest.study.comparisons import Comparer
 from loadtest.study.controls import Controls, judge_controls
 from loadtest.study.observed import Observed, effects, select
-from loadtest.study.verdict import answer, word_of
+from loadtest.study.verdict import also, answer, held_of, word_of
 from tests.loadtest.study.made_up import group, summary
 
 if TYPE_CHECKING:
@@ -35,10 +36,12 @@ aa_pairs = 10
 """
 
 
-def observed(study: Study, run: Callable[[Block, np.random.Generator], Summary]) -> tuple[Observed, ...]:
+def observed(
+    study: Study, run: Callable[[Block, np.random.Generator], Summary], seed: int = 3
+) -> tuple[Observed, ...]:
     """Run every block of the study's design through a function."""
     declared = study.declared
-    rng = np.random.default_rng(3)
+    rng = np.random.default_rng(seed)
     controls = declared.controls
     blocks = plan(
         Design(
@@ -201,3 +204,135 @@ def test_the_planted_arm_must_be_found(
     assert bool(controls.problems) is not found
     assert controls.noise is not None
     assert controls.noise.sd == pytest.approx(0.01 * math.sqrt(2), rel=0.8)
+
+
+def said(*words: str) -> list[Comparison]:
+    """Primaries with given words, in order."""
+    return [
+        Comparison(
+            name=f"measure {i}",
+            measure=f"measure {i}",
+            arm="new",
+            reference="old",
+            log_ratio=0.1,
+            interval=None,
+            word=VerdictWord(word),
+            num_pairs=10,
+        )
+        for i, word in enumerate(words)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("words", "word", "num_held"),
+    [
+        ("equivalent equivalent equivalent", "equivalent", 0),
+        ("slower slower slower", "slower", 3),
+        ("slower slower inconclusive", "slower", 2),
+        ("slower inconclusive slower", "slower", 1),
+        ("faster equivalent equivalent", "faster", 1),
+        ("slower faster slower", "inconclusive", 3),
+        ("equivalent slower slower", "inconclusive", 0),  # the order ended before the difference
+        ("inconclusive slower slower", "inconclusive", 0),
+        ("equivalent equivalent inconclusive", "inconclusive", 0),
+    ],
+)
+def test_primaries_speak_in_order_until_one_is_not_different(words: str, word: str, num_held: int) -> None:
+    primaries = said(*words.split())
+    assert word_of(primaries, ()) is VerdictWord(word)
+    assert len(held_of(primaries)) == num_held
+    assert word_of(primaries, ("a control failed",)) is VerdictWord.INVALID
+
+
+def test_cells_without_enough_requests_are_left_out(study_of: Callable[[str], Study]) -> None:
+    usual = server({"new": 1.3}, noise=0.01)
+
+    def run(block: Block, rng: np.random.Generator) -> Summary:
+        found = usual(block, rng)
+        cells = {
+            "xnli": {"en": found.by_task["xnli"], "sw": found.by_task["xnli"]},
+            "xcopa": {"sw": group(None)},
+        }
+        return found.model_copy(update={"by_task_language": cells})
+
+    study = study_of(DESIGN)
+    judging = Comparer(runs=observed(study, run), declared=study.declared, rng=np.random.default_rng(1))
+    cells = judging.cells("new")
+    assert [(c.task, c.language) for c in cells] == [("xnli", "en"), ("xnli", "sw")]
+    assert all(c.marked and c.correction is Correction.BENJAMINI_HOCHBERG for c in cells)
+    assert [c.name for c in cells] == [
+        "p50 latency at 60% load, xnli, en",
+        "p50 latency at 60% load, xnli, sw",
+    ]
+
+
+THREE = (
+    DESIGN
+    + """
+[arms.other]
+file = "other.toml"
+"""
+)
+
+
+def test_several_arms_are_named_and_share_the_risk(study_of: Callable[[str], Study]) -> None:
+    study = study_of(THREE)
+    found = comparer(study, {"new": 1.3, "other": 0.7})
+    assert found.alpha == pytest.approx(0.025)
+    by_arm = {arm: [c for c in found.overall(arm) if c.primary] for arm in ("new", "other")}
+    assert {c.word.value for c in by_arm["new"]} == {"slower"}
+    assert {c.word.value for c in by_arm["other"]} == {"faster"}
+    assert by_arm["other"][0].name == "other: p50 latency at 60% load"
+    assert {c.interval.confidence for c in by_arm["new"] if c.interval} == {0.975}
+    paragraph = answer(
+        by_arm["new"],
+        Controls(aa=(), noise=None, positive=None),
+        (),
+        (),
+        arm="new",
+        reference="old",
+        synthetic=False,
+        others=[also("other", by_arm["other"], ())],
+    ).paragraph
+    assert paragraph.startswith("new serves slower than old")
+    assert "other beside it: faster." in paragraph
+
+
+def test_controls_without_a_valid_pair_silence_the_study(study_of: Callable[[str], Study]) -> None:
+    usual = server({"slow": 1.25}, noise=0.01)
+
+    def run(block: Block, rng: np.random.Generator) -> Summary:
+        found = usual(block, rng)
+        broken = block.phase in (Phase.AA, Phase.CONTROL)
+        return found.model_copy(update={"valid": False, "reasons": ("late",)}) if broken else found
+
+    study = study_of(POSITIVE)
+    runs = observed(study, run)
+    controls = judge_controls(Comparer(runs=runs, declared=study.declared, rng=np.random.default_rng(1)))
+    assert controls.problems == (
+        "no pair of valid runs of the reference against itself was made",
+        "no pair of valid runs of the arm that is slower on purpose was made",
+    )
+
+
+def test_sound_studies_are_condemned_by_their_control_one_time_in_twenty(
+    study_of: Callable[[str], Study],
+) -> None:
+    """Two measures with noise of their own, one chance of a false alarm; the bound is binomial at 99.9 %."""
+    study = study_of(DESIGN)
+    margins = study.declared.design.margins.model_copy(update={"p50": 1e-4, "p95": 1e-4})
+    declared = study.declared.model_copy(
+        update={"design": study.declared.design.model_copy(update={"margins": margins})}
+    )
+
+    def run(block: Block, rng: np.random.Generator) -> Summary:
+        shared = np.random.default_rng([block.segment, 1]).lognormal(0, 0.3)
+        return summary(group(0.02 * shared * rng.lognormal(0, 0.05), 0.05 * shared * rng.lognormal(0, 0.1)))
+
+    num_studies, num_condemned = 200, 0
+    for seed in range(num_studies):
+        runs = tuple(r for r in observed(study, run, seed) if r.block.phase is Phase.AA)
+        judging = Comparer(runs=runs, declared=declared, rng=np.random.default_rng(seed))
+        num_condemned += bool(judge_controls(judging).problems)
+    least, most = (stats.binom.ppf(share, num_studies, 0.05) for share in (0.0005, 0.9995))
+    assert least <= num_condemned <= most
