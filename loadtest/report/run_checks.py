@@ -13,7 +13,7 @@ import numpy as np
 import polars as pl
 
 from loadtest.analysis.fit import fit
-from loadtest.analysis.percentiles import exact
+from loadtest.analysis.percentiles import rank
 from loadtest.analysis.validity import Bounds, Check, Measurements, check
 from loadtest.report.frames import with_durations
 from loadtest.report.run_files import COMPLETE, OPEN
@@ -76,12 +76,12 @@ def _ending(run: RunFiles) -> Check:
 
 
 def _percentile(seconds: pl.Series, p: float) -> float | None:
-    """Return a percentile; of few requests the slowest stands for the tail, which is the stricter reading."""
-    known = seconds.drop_nulls().to_numpy()
-    if not known.size:
-        return None
-    found = exact(known, p)
-    return float(known.max()) if found is None else found
+    """Return what a share ``p`` of this run's own requests did not exceed, however few they were.
+
+    It is no estimate of a tail, for which few requests would say nothing: it describes the run that was made.
+    """
+    known = np.sort(seconds.drop_nulls().to_numpy())
+    return float(known[rank(known.size, p)]) if known.size else None
 
 
 def _rates(frame: pl.DataFrame) -> tuple[float | None, float | None]:
