@@ -15,7 +15,7 @@ from loadtest.report import formats
 from loadtest.report.examine import examine
 from loadtest.report.heat_map import task_title
 from loadtest.report.page import build_page
-from loadtest.report.run_files import read_run
+from loadtest.report.run_files import read_reference, read_run
 from loadtest.report.study_files import is_study, read_study
 from loadtest.report.summary import save_summary, summarise
 from loadtest.report.verdict import key_figures
@@ -51,7 +51,7 @@ def write_report(
     runs = found.runs if found else (read_run(folder),)
     references = found.references if found else ()
     if reference_dir is not None:
-        references = (read_run(reference_dir),)
+        references = (read_reference(reference_dir, runs),)
     told("Reading files", 1, 1)
     examined = examine(runs, references, objectives, told)
     summary = summarise(runs, examined)

@@ -19,7 +19,7 @@ from loadtest.trace.samples import SamplesError, read_samples
 from loadtest.trace.schedule import GOLD_FILE, SCHEDULE_FILE, read_schedule
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     import polars as pl
@@ -139,6 +139,31 @@ def read_run(run_dir: Path) -> RunFiles:
     return RunFiles(
         folder=run_dir, samples=samples, info=info, header=header, gold=gold, problems=tuple(problems)
     )
+
+
+def read_reference(run_dir: Path, runs: Sequence[RunFiles]) -> RunFiles:
+    """Read the run that tells how the unloaded server answers what ``runs`` asked.
+
+    Raises:
+        ReportError: its files are missing or damaged, or it is no reference of ``runs``: none of their arms,
+            other items under the same names, or other weights.
+    """
+    reference = read_run(run_dir)
+    why = next((why for run in runs if (why := _why_no_reference(reference, run))), None)
+    if why is not None:
+        raise ReportError(f"{run_dir} is no reference of {runs[0].folder}: {why}.")
+    return reference
+
+
+def _why_no_reference(reference: RunFiles, run: RunFiles) -> str | None:
+    arms, others = (sorted(one.samples["arm"].unique()) for one in (run, reference))
+    if not set(arms) & set(others):
+        return f"its arm is {', '.join(others)}, not {', '.join(arms)}; replay the same arm"
+    if run.header and reference.header and run.header.items_sha256 != reference.header.items_sha256:
+        return "its trace has other items; replay a trace of the same data, limit and seed"
+    now = {card.name: card.revision for card in run.info.variants}
+    changed = [one.name for one in reference.info.variants if one.revision != now.get(one.name, one.revision)]
+    return f"it had other weights for {', '.join(changed)}; replay it on the same" if changed else None
 
 
 def _read_info(path: Path) -> RunInfo:

@@ -18,7 +18,7 @@ from loadtest.report.examine import examine
 from loadtest.report.notes import notes_of
 from loadtest.report.records import Check, ServedVariant, Summary
 from loadtest.report.run_checks import check_run
-from loadtest.report.run_files import ReportError, read_run
+from loadtest.report.run_files import ReportError, read_reference, read_run
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -40,7 +40,7 @@ def write_summary(run_dir: Path, reference_dir: Path | None = None) -> Summary:
         ReportError: a file of the run is missing or damaged.
     """
     runs = [read_run(run_dir)]
-    references = [] if reference_dir is None else [read_run(reference_dir)]
+    references = [] if reference_dir is None else [read_reference(reference_dir, runs)]
     summary = summarise(runs, examine(runs, references))
     save_summary(run_dir, summary)
     return summary

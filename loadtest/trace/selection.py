@@ -75,14 +75,11 @@ def select(library: Library, tasks: Sequence[Task] | None, languages: Sequence[s
         wanted = [code for code in TASKS[task].languages if languages is None or code in languages]
         there = tuple(code for code in wanted if library.find(task, code) is not None)
         missing = [code for code in wanted if code not in there]
-        if tasks is not None and not there:
-            raise TraceError(_why_nothing(task, wanted, library))
-        if tasks is not None and languages is not None and missing:
-            title = TASKS[task].title
-            raise TraceError(f"{library.folder}: {title} is not there in {' '.join(missing)}.")
+        if tasks is not None and (not there or (languages is not None and missing)):
+            raise TraceError(_why_not(task, languages, missing, library))
         if there:
             cells[task] = there
-        if not there and wanted:
+        if missing and not there and languages is None:
             absent.append(f"{task}: not there")
         elif missing:
             absent.append(f"{task}: not there in {' '.join(missing)}")
@@ -110,11 +107,12 @@ def _names(text: str, known: Sequence[str], what: str) -> tuple[str, ...]:
     return names
 
 
-def _why_nothing(task: Task, wanted: Sequence[str], library: Library) -> str:
+def _why_not(task: Task, languages: Sequence[str] | None, missing: Sequence[str], library: Library) -> str:
     spec = TASKS[task]
-    if not wanted:
+    if not missing:
         return f"{spec.title} has none of the asked languages; it has {' '.join(spec.languages)}."
+    where = "" if languages is None else f" in {' '.join(missing)}"
     return (
-        f"{library.folder}: {spec.title} is not there; 'xlmr-load data check {library.folder}' "
+        f"{library.folder}: {spec.title} is not there{where}; 'xlmr-load data check {library.folder}' "
         "says from where it comes."
     )

@@ -292,9 +292,9 @@ def test_two_entities_of_one_name_are_refused(data: Path, tmp_path: Path) -> Non
         ("nli", "all", "Unknown task 'nli'; .* did you mean xnli"),
         ("xnli", "xx", "Unknown language 'xx'"),
         (",", "all", "No task is named"),
-        ("mlqa", "vi", "MLQA is not there"),
+        ("mlqa", "vi", "MLQA is not there in vi; 'xlmr-load data check .*' says from where"),
         ("mlqa", "sw", "MLQA has none of the asked languages; it has ar de"),
-        ("xquad", "en,th", "XQuAD is not there in th"),
+        ("xquad", "en,th", "XQuAD is not there in th; 'xlmr-load data check .*' says from where"),
         ("all", "ka", "nothing is there in ka"),
         ("all", "en,ka", "nothing is there in ka"),
     ],
@@ -313,6 +313,7 @@ def test_all_is_what_is_there_and_the_rest_is_named(data: Path) -> None:
     assert Task.XQUAD not in selection.cells
     assert "xquad: not there" in selection.absent
     assert "mlqa: not there in ar es hi vi zh" in selection.absent
+    assert "xquad: not there in en" in select(Library(data), None, ("en",)).absent
 
 
 def test_a_language_that_a_task_never_had_is_not_called_missing(data: Path) -> None:

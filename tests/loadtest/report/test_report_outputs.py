@@ -207,6 +207,24 @@ def test_the_mismatch_is_counted_against_a_reference(make_run: Callable[..., Pat
 
 
 @pytest.mark.parametrize(
+    ("other", "why"),
+    [
+        ({"arm": "another"}, "its arm is another, not english-intermediate; replay the same arm"),
+        ({"items_per_cell": 2}, "its trace has other items"),
+        ({"info": {"variants": [{"name": "english-intermediate.xnli", "revision": "new"}]}}, "other weights"),
+    ],
+)
+def test_a_run_that_cannot_tell_of_the_unloaded_server_is_no_reference(
+    make_run: Callable[..., Path], tmp_path: Path, other: dict[str, Any], why: str
+) -> None:
+    loaded = make_run(tmp_path, "loaded", **FEW)
+    done = call(loaded, "--reference", make_run(tmp_path / "apart", "unloaded", **{**FEW, **other}))
+    assert done.exit_code == 2
+    assert why in " ".join(done.stderr.split())
+    assert not (loaded / "summary.json").exists()
+
+
+@pytest.mark.parametrize(
     ("arguments", "word"),
     [
         (["nowhere"], "samples.parquet"),
