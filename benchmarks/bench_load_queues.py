@@ -6,6 +6,7 @@ A server with one serial worker of 20 ms, constant (M/D/1) or exponential (M/M/1
 0.3, 0.6 and 0.8 of what it can do. Two questions: does the closed form lie inside the 99.9 % interval over
 repeats of mean and p95 (widened by what a request costs beside its queue, which is measured); and do the
 percentiles of each repeat equal Lindley's recursion over its own arrivals, within its lateness and that cost?
+An interval wider than half the closed form answers nothing ("too few"), nor does a machine that is not quiet.
 Service times are seeded, so the recursion knows them. Each repeat drops its first sixth, in which the queue
 fills. Exit status 1 where an answer is no and the machine was quiet.
 """
@@ -44,6 +45,7 @@ LEVEL = 0.999
 WARM_UP_RATIO = 1 / 6
 STEAL_BOUND_RATIO = 0.01
 HUB_BOUND_S = 0.020
+WIDEST_RATIO = 0.5  # an interval wider than half the closed form could hold anything
 WIDTH = 130
 
 
@@ -99,6 +101,12 @@ class Row:
         """What the row says."""
         if not all(repeat.quiet for repeat in self.repeats):
             return "not quiet"
+        widest = max(
+            (ends[1] - ends[0]) / closed
+            for ends, closed in ((self.mean_s, self.closed_mean_s), (self.p95_s, self.closed_p95_s))
+        )
+        if self.holds and widest > WIDEST_RATIO:
+            return "too few"
         return "holds" if self.holds and all(repeat.agrees for repeat in self.repeats) else "DOES NOT HOLD"
 
 
