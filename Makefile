@@ -7,7 +7,7 @@ STAMP  := $(VENV)/.installed
 VAR    ?= var
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo weights test bench-load check format lock clean
+.PHONY: help setup demo weights test test-observability bench-load bench-engine check format lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 22
@@ -27,11 +27,17 @@ demo: $(STAMP) ## build two arms of mini variants, serve them, replay ten tasks,
 weights: $(STAMP) ## mini synthetic variants into $(VAR)/models, for docker compose and for trying things out
 	$(BIN)/xlmr-models synth --plan examples/demo/plan.toml --out $(VAR)/models
 
-test: $(STAMP) ## every test that needs no GPU
-	$(BIN)/python -m pytest
+test: $(STAMP) ## every test that needs no GPU, but for those of test-observability
+	$(BIN)/python -m pytest -m "not observability"
+
+test-observability: $(STAMP) ## a real Prometheus (Debian's package) watches a service, load runs and faults (two minutes)
+	$(BIN)/python -m pytest tests/observability
 
 bench-load: $(STAMP) ## measure the load tester itself on a quiet machine (about an hour) into docs/benchmarks
 	$(BIN)/python benchmarks/bench_load.py
+
+bench-engine: $(STAMP) ## measure the forward pass beside the best matrix product (ten minutes) into docs/benchmarks
+	$(BIN)/python benchmarks/bench_engine.py
 
 check: $(STAMP) ## format, lint, types, layers, declared dependencies
 	$(BIN)/ruff format --check .
