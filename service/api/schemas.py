@@ -84,6 +84,7 @@ class RequestParameters(_Strict):
     top_k: int | None = Field(
         default=None,
         ge=1,
+        le=_MAX_INT,
         description="Answers to give: labels (classify; default all) or spans (default 1).",
     )
     pooling: Literal["mean", "cls", "pooler"] | None = Field(default=None, description="Of embed.")

@@ -6,9 +6,11 @@ import asyncio
 import json
 
 import pytest
+from pydantic import ValidationError
 
 from service import errors
 from service.api.problems import KINDS, REASONS, item_error, kind_of, problem_response
+from service.api.schemas import RequestParameters
 from service.domain import Result
 
 
@@ -125,3 +127,10 @@ def test_places_and_failures_are_told() -> None:
     told = json.loads(bytes(problem_response(refusal, request_id=None).body))["inputs"]
     assert told == [item_error(failure).model_dump() for failure in failures]
     assert [one["detail"] for one in told] == ["one", "two"]
+
+
+@pytest.mark.parametrize("name", ["max_tokens", "stride", "max_answer_tokens", "top_k", "layer"])
+def test_a_number_that_is_too_large_is_refused_before_any_sentence_repeats_it(name: str) -> None:
+    with pytest.raises(ValidationError) as caught:
+        RequestParameters.model_validate({name: int("9" * 400)})
+    assert caught.value.errors()[0]["type"] == "less_than_equal"
