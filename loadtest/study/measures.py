@@ -1,6 +1,8 @@
 """What two arms are compared in. Pure.
 
-A measure reads one figure of a group of requests; it is None where too few requests allow none.
+A measure reads one figure of a group of requests; it is None where too few requests allow none. Rule: a
+request that failed has no latency, and an arm that fails its slow requests would look fast; where as many
+failed as lie beyond a percentile, that percentile is not compared.
 """
 
 from __future__ import annotations
@@ -33,7 +35,9 @@ class Measure(StrEnum):
             case Measure.P50 | Measure.P95 | Measure.P99:
                 name = self.value[:3]
                 # A percentile that unfinished requests reach into is known to be at least so much: no figure.
-                found = None if name in latency.lower_bounds else getattr(latency, name)
+                num_beyond = (100 - int(name[1:])) * group.n / 100
+                hidden = name in latency.lower_bounds or 0 < num_beyond <= group.errors.num
+                found = None if hidden else getattr(latency, name)
             case Measure.GOODPUT:
                 found = None if group.goodput is None else group.goodput.per_s
             case Measure.OFFLINE_INPUTS:

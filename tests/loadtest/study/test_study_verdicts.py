@@ -11,9 +11,11 @@ import pytest
 from scipy import stats
 
 from loadtest.analysis.design import Design, Phase, Side, plan
+from loadtest.report.records import Errors
 from loadtest.report.study_record import Comparison, Correction, VerdictWord
 from loadtest.study.comparisons import Comparer
 from loadtest.study.controls import Controls, judge_controls
+from loadtest.study.measures import Measure
 from loadtest.study.observed import Observed, effects, select
 from loadtest.study.verdict import also, answer, held_of, word_of
 from tests.loadtest.study.made_up import group, summary
@@ -336,3 +338,13 @@ def test_sound_studies_are_condemned_by_their_control_one_time_in_twenty(
         num_condemned += bool(judge_controls(judging).problems)
     least, most = (stats.binom.ppf(share, num_studies, 0.05) for share in (0.0005, 0.9995))
     assert least <= num_condemned <= most
+
+
+@pytest.mark.parametrize(
+    ("ratio", "known"), [(0.0, "p50 p95 p99"), (0.02, "p50 p95"), (0.05, "p50"), (0.66, "")]
+)
+def test_a_percentile_that_failures_could_lie_beyond_is_not_compared(ratio: float, known: str) -> None:
+    failed = Errors(num=round(1000 * ratio), ratio=ratio, by_kind={})
+    found = group(0.02, 0.05).model_copy(update={"errors": failed})
+    measures = {"p50": Measure.P50, "p95": Measure.P95, "p99": Measure.P99}
+    assert [name for name, measure in measures.items() if measure.of(found)] == known.split()
