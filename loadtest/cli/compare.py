@@ -71,9 +71,7 @@ def _cells(change: Change) -> tuple[str, str, str, str]:
     if change.ratio is None or change.found is None:
         return "-", "-", "-", "too few"
     ends, margins = change.found.interval, change.found.margins
-    interval = (
-        "none: one pair" if ends is None else f"{math.exp(ends.low):.3f} to {math.exp(ends.high):.3f}"
-    )
+    interval = "none: one pair" if ends is None else f"{math.exp(ends.low):.3f} to {math.exp(ends.high):.3f}"
     margin = f"{math.exp(margins.low):.3f} to {math.exp(margins.high):.3f}"
     return f"{change.ratio:.3f}", interval, margin, change.found.verdict.value
 
