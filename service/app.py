@@ -38,11 +38,14 @@ from service.batching.decisions import Cut, Limits
 from service.engine.thread import EngineThread
 from service.errors import NotReadyError, StartupError
 from service.observability.metrics import Metrics
+from service.observability.observers import Observers
+from service.observability.tracing import Tracing, current_trace, open_tracing
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
     from models.variant import Variant
+    from service.domain import Observer, TraceContext
     from service.engine.device import Device
     from service.settings import Settings
 
@@ -56,12 +59,13 @@ _MAX_TOKENIZE_THREADS = 8
 _NUM_DECODE_THREADS = 2
 # A forward pass cannot be interrupted; one that takes longer is left behind.
 _JOIN_S = 2.0
+_NS_PER_S = 1_000_000_000
 
 
 class Service:
     """The parts, joined, and the life that they share."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the root is handed all that may be another's
         self,
         settings: Settings,
         *,
@@ -69,8 +73,10 @@ class Service:
         registry: CollectorRegistry,
         on_ready: Callable[[], object],
         on_failure: Callable[[], object],
+        tracing: Tracing | None = None,
     ) -> None:
         """Build and start nothing. One of the two is called when loading has ended."""
+        self.tracing = tracing
         self._on_ready = on_ready
         self._on_failure = on_failure
         self._encoders = ThreadPoolExecutor(
@@ -89,6 +95,7 @@ class Service:
             torch=version("torch"),
             python=python_version(),
         )
+        self.observer: Observer = self.metrics if tracing is None else Observers(self.metrics, tracing)
         self.engine = EngineThread(make_device, clock=time.monotonic)
         self.backend = LocalBackend(
             engine=self.engine,
@@ -99,7 +106,7 @@ class Service:
             ),
             num_slots=1 + settings.max_prefetched_batches,
             clock=LoopClock(),
-            observer=self.metrics,
+            observer=self.observer,
         )
         self.predictor = Predictor(
             backend=self.backend,
@@ -129,6 +136,8 @@ class Service:
             self.has_stopped = await asyncio.to_thread(self.engine.join, _JOIN_S)
             for executor in (self._encoders, self._decoders):
                 executor.shutdown(wait=False, cancel_futures=True)
+            if self.tracing is not None:
+                await asyncio.to_thread(self.tracing.close)
 
     async def drain(self, timeout_s: float) -> bool:
         """Take no more requests and wait for those under way; False if one was late."""
@@ -167,31 +176,45 @@ class Service:
         self._on_failure()
 
 
-def create_service(
+def create_service(  # noqa: PLR0913 - the root is handed all that may be another's
     settings: Settings,
     *,
     make_device: Callable[[], Device] | None = None,
     registry: CollectorRegistry | None = None,
     on_ready: Callable[[], object] = lambda: None,
     on_failure: Callable[[], object] = lambda: None,
+    tracing: Tracing | None = None,
 ) -> Service:
     """Build the service; its weights load once its app has started.
 
     ``make_device``: None for torch and the catalogue's checkpoints. ``registry``: None for one
-    of its own, with the process's metrics in it.
+    of its own, with the process's metrics in it. ``tracing``: None for what the settings say.
 
     Raises:
         StartupError: the catalogue cannot be served.
     """
     if make_device is None:
         make_device = partial(_torch_device, settings, _chosen_variants(settings))
+    if tracing is None and settings.otlp_endpoint is not None:
+        tracing = open_tracing(
+            settings.otlp_endpoint,
+            sample_ratio=settings.trace_ratio,
+            version=version("xlmr-serve"),
+            epoch_ns_of=_epoch_ns_of(time.time_ns() - time.monotonic_ns()),
+        )
     return Service(
         settings,
         make_device=make_device,
         registry=registry or _own_registry(),
         on_ready=on_ready,
         on_failure=on_failure,
+        tracing=tracing,
     )
+
+
+def _epoch_ns_of(offset_ns: int) -> Callable[[float], int]:
+    """Return what turns monotonic seconds into nanoseconds of the epoch; the clocks' drift is left alone."""
+    return lambda monotonic_s: round(monotonic_s * _NS_PER_S) + offset_ns
 
 
 def create_app(settings: Settings, service: Service | None = None) -> FastAPI:
@@ -207,12 +230,26 @@ def create_app(settings: Settings, service: Service | None = None) -> FastAPI:
         async with joined.life():
             yield
 
+    is_traced = joined.tracing is not None
+    of_request = current_trace if is_traced else _no_trace
     app = FastAPI(
         title="xlmr-serve",
         version=version("xlmr-serve"),
         description=DESCRIPTION,
         lifespan=lifespan,
-        middleware=[Middleware(RequestContext, clock=time.monotonic, quiet=_QUIET_PATHS)],
+        middleware=[
+            Middleware(RequestContext, clock=time.monotonic, quiet=_QUIET_PATHS, current_trace=of_request)
+        ],
+        # FastAPI's own span of a request; its spans of single operations cost more than they tell.
+        telemetry={
+            "tracer_provider": joined.tracing.provider if joined.tracing is not None else None,
+            "tracing": is_traced,
+            "metrics": False,
+            "logs": False,
+            "operation_spans": False,
+            "auto_configure": False,
+            "exclude": lambda scope: scope["path"].startswith(_QUIET_PATHS),
+        },
         # A redirect would answer a path that the document does not name.
         redirect_slashes=False,
         redoc_url=None,
@@ -220,7 +257,8 @@ def create_app(settings: Settings, service: Service | None = None) -> FastAPI:
     install_failures(app)
     native = NativeProtocol(
         predictor=joined.predictor,
-        observer=joined.metrics,
+        observer=joined.observer,
+        current_trace=of_request,
         clock=time.monotonic,
         limits=RequestLimits(
             max_body_bytes=settings.max_body_bytes,
@@ -288,6 +326,10 @@ def _own_registry() -> CollectorRegistry:
     for collector in (ProcessCollector, PlatformCollector, GCCollector):
         collector(registry=registry)
     return registry
+
+
+def _no_trace() -> TraceContext | None:
+    return None
 
 
 def _num_tokenize_threads() -> int:

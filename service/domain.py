@@ -39,6 +39,15 @@ class Lane:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TraceContext:
+    """Where a request stands in somebody's trace: W3C's ids in hexadecimal, and whether spans are kept."""
+
+    trace_id: str
+    span_id: str
+    sampled: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Work:
     """One request's sequences, admitted or refused together.
 
@@ -52,6 +61,7 @@ class Work:
     arrived_at: float
     priority: int = 0
     deadline: float | None = None
+    trace: TraceContext | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -198,7 +208,8 @@ class RequestReport:
     """What an observer is told when a request has ended.
 
     ``variant`` is None when the request named none that is served. ``reason`` says why it was
-    refused, None where it was not. ``stages`` is None unless it was answered.
+    refused, None where it was not. ``stages`` is None unless it was answered. ``began_at``: when the
+    first of them began, monotonic seconds.
     """
 
     variant: str | None
@@ -209,6 +220,8 @@ class RequestReport:
     num_inputs: int = 0
     num_tokens: int = 0
     num_truncated: int = 0
+    began_at: float = 0.0
+    trace: TraceContext | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -217,7 +230,8 @@ class BatchReport:
 
     ``cut``: why the scheduler closed it. ``max_tokens``: the budget that it was cut by.
     ``engine_s``: how long the engine worked on it, retries included. ``predicted_s``: how long
-    the cost model expected, 0 when it knew nothing.
+    the cost model expected, 0 when it knew nothing. ``started_at``: on the engine, monotonic seconds.
+    ``traces``: of the requests that it served, those that have one.
     """
 
     variant: str
@@ -228,6 +242,8 @@ class BatchReport:
     engine_s: float
     predicted_s: float
     failed: bool
+    started_at: float = 0.0
+    traces: tuple[TraceContext, ...] = ()
 
 
 class Observer(Protocol):

@@ -88,6 +88,13 @@ class Settings(BaseSettings):
         description="Least share of answers that are float32's, with which a variant is served.",
     )
 
+    otlp_endpoint: Annotated[str | None, Field(pattern=r"^https?://[^/\s]+")] = Field(
+        default=None,
+        description="OpenTelemetry collector (OTLP over HTTP), as http://host:4318; else no traces.",
+    )
+    trace_ratio: float = Field(
+        default=1.0, ge=0, le=1, description="Share of requests that are traced, if they bring no trace."
+    )
     log_level: LogLevel = Field(default="info", description="debug, info, warning or error.")
     log_format: LogFormat = Field(default="json", description="json, or console for people.")
 

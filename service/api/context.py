@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+    from service.domain import TraceContext
+
 # Log lines are for people; a path of two megabytes is not.
 _MAX_PATH = 200
 _SERVER_ERROR = 500
@@ -29,11 +31,19 @@ _GONE = 499
 class RequestContext:
     """ASGI middleware around the whole app."""
 
-    def __init__(self, app: ASGIApp, *, clock: Callable[[], float], quiet: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        clock: Callable[[], float],
+        quiet: tuple[str, ...] = (),
+        current_trace: Callable[[], TraceContext | None] = lambda: None,
+    ) -> None:
         """Surround an app. ``quiet``: beginnings of paths that machines ask every few seconds."""
         self._app = app
         self._clock = clock
         self._quiet = quiet
+        self._current_trace = current_trace
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -52,7 +62,10 @@ class RequestContext:
                 MutableHeaders(scope=message)[REQUEST_ID] = identity
             await send(message)
 
-        with structlog.contextvars.bound_contextvars(request_id=identity):
+        known = {"request_id": identity}
+        if (trace := self._current_trace()) is not None:
+            known["trace_id"] = trace.trace_id
+        with structlog.contextvars.bound_contextvars(**known):
             try:
                 await self._app(scope, receive, send_with_id)
             except Exception as error:  # noqa: BLE001 - the last net: a client must hear something

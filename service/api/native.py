@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from service.api.predictor import Predictor
     from service.api.question import Reply
-    from service.domain import Observer
+    from service.domain import Observer, TraceContext
 
 PROTOCOL = "native"
 
@@ -49,12 +49,20 @@ class NativeProtocol:
     """Answers native requests through a predictor."""
 
     def __init__(
-        self, *, predictor: Predictor, observer: Observer, clock: Callable[[], float], limits: RequestLimits
+        self,
+        *,
+        predictor: Predictor,
+        observer: Observer,
+        clock: Callable[[], float],
+        limits: RequestLimits,
+        current_trace: Callable[[], TraceContext | None] = lambda: None,
     ) -> None:
+        """Answer within limits. ``current_trace``: tells the trace of the request that the task serves."""
         self._predictor = predictor
         self._observer = observer
         self._clock = clock
         self._limits = limits
+        self._current_trace = current_trace
 
     async def predict(self, variant: str, request: Request) -> Response:
         """Answer a predict request, and tell the observer how it ended."""
@@ -72,6 +80,8 @@ class NativeProtocol:
                 num_inputs=reply.num_inputs,
                 num_tokens=reply.num_tokens,
                 num_truncated=reply.num_truncated,
+                began_at=reply.began_at,
+                trace=self._current_trace(),
             )
         )
         headers = {SERVER_TIMING: server_timing(reply.stages)}
@@ -92,6 +102,7 @@ class NativeProtocol:
             overrides=parsed.overrides,
             began_at=began_at,
             deadline=began_at + allowed_s,
+            trace=self._current_trace(),
         )
         return await unless_gone(request.receive, self._predictor.answer(question, write_response))
 

@@ -168,6 +168,7 @@ class Predictor:
             sequences=tuple(chain.from_iterable(map(_sequences, encoded))),
             arrived_at=self._clock(),
             deadline=question.deadline,
+            trace=question.trace,
         )
         outcome = await self._backend.submit(work)
         is_small = sum(part.size for part in outcome.logits) <= _SMALL
@@ -208,6 +209,7 @@ class Predictor:
         total_s = self._clock() - question.began_at
         return Reply(
             body=body,
+            began_at=question.began_at,
             stages=Stages(
                 tokenize_s=tokenize_s,
                 queue_s=outcome.queue_s,

@@ -9,7 +9,7 @@ from service.errors import InputError
 from service.tasks.kinds import TASKS
 
 if TYPE_CHECKING:
-    from service.domain import Outcome, Stages, VariantCard
+    from service.domain import Outcome, Stages, TraceContext, VariantCard
     from service.tasks.kinds import Answer, Input
     from service.tasks.parameters import Overrides, Parameters
     from service.tasks.task import Encoded, Usage
@@ -24,6 +24,7 @@ class Question:
     overrides: Overrides
     began_at: float
     deadline: float
+    trace: TraceContext | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,9 +46,10 @@ class Prediction:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reply:
-    """A rendered prediction, and what it took."""
+    """A rendered prediction, and what it took. ``began_at``: monotonic seconds."""
 
     body: bytes
+    began_at: float
     stages: Stages
     num_inputs: int
     num_failed: int

@@ -204,6 +204,7 @@ class LocalBackend:
 
     async def _run(self, batch: Dispatch) -> None:
         """Bring a batch through the engine, in pieces if it must be."""
+        traces = self._pending.traces(batch.items)
         run = await self._ask_engine(batch.lane, batch.items)
         engine_s = run.finished_at - run.started_at
         failed = isinstance(run, Failed)
@@ -223,6 +224,8 @@ class LocalBackend:
                 engine_s=engine_s,
                 predicted_s=batch.predicted_s,
                 failed=failed,
+                started_at=run.started_at,
+                traces=traces,
             )
         )
 

@@ -15,13 +15,14 @@ from service.errors import DeadlineError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from collections.abc import Sequence as Many
 
     import numpy as np
     from numpy.typing import NDArray
 
     from service.backend.clock import Clock, Timer
     from service.batching.decisions import Item
-    from service.domain import Work
+    from service.domain import TraceContext, Work
     from service.engine.contract import Run
     from service.errors import ServiceError
 
@@ -48,6 +49,11 @@ class PendingWorks:
         """Whether somebody still waits for a work."""
         pending = self._by_id.get(work_id)
         return pending is not None and not pending.future.done()
+
+    def traces(self, items: Many[Item]) -> tuple[TraceContext, ...]:
+        """Return the traces of the works that these sequences belong to, each once."""
+        works = (self._by_id.get(work_id) for work_id in {item.work_id: None for item in items})
+        return tuple(one.work.trace for one in works if one is not None and one.work.trace is not None)
 
     def add(self, work: Work) -> asyncio.Future[Outcome]:
         """Return the future of a work; it fails by itself at the work's deadline."""

@@ -258,7 +258,9 @@ class Metrics:
         if stages is None:
             return
         series = self._by_variant[variant]
-        series.duration.observe(stages.total_s)
+        trace = report.trace
+        exemplar = {"trace_id": trace.trace_id} if trace is not None and trace.sampled else None
+        series.duration.observe(stages.total_s, exemplar)
         series.stages[Stage.TOKENIZE].observe(stages.tokenize_s)
         series.stages[Stage.QUEUE].observe(stages.queue_s)
         series.stages[Stage.INFER].observe(stages.infer_s)

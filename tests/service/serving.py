@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from service.engine.device import Device
+    from service.observability.tracing import Tracing
 
 START_S = 60.0
 XNLI = ("entailment", "neutral", "contradiction")
@@ -118,7 +119,12 @@ class _Server(uvicorn.Server):
 
 @contextmanager
 def served(
-    catalogue: Path, *, make_device: Callable[[], Device] | None = None, wait: bool = True, **given: Any
+    catalogue: Path,
+    *,
+    make_device: Callable[[], Device] | None = None,
+    tracing: Tracing | None = None,
+    wait: bool = True,
+    **given: Any,
 ) -> Iterator[Served]:
     """Serve a catalogue, or another device, from a thread, on a free port, until the block ends.
 
@@ -127,7 +133,9 @@ def served(
     fixed = {"catalogue": catalogue, "device": "cpu", "torch_threads": 1, "max_batch_tokens": 2048}
     settings = read_settings(**(fixed | given))
     loaded = threading.Event()
-    service = create_service(settings, make_device=make_device, on_ready=loaded.set, on_failure=loaded.set)
+    service = create_service(
+        settings, make_device=make_device, tracing=tracing, on_ready=loaded.set, on_failure=loaded.set
+    )
     listener = socket.create_server(("127.0.0.1", 0))
     port = listener.getsockname()[1]
     server = _Server(

@@ -242,6 +242,7 @@ async def test_observer_and_statistics_hear_of_every_batch(world: World) -> None
         engine_s=0.25,
         predicted_s=0.0,
         failed=False,
+        started_at=100.0,
     )
     assert (second.failed, second.num_sequences) == (True, 2)
     assert second.engine_s == pytest.approx(1.5)
