@@ -124,6 +124,21 @@ class CostModel:
             _anchor_target=share * target,
         )
 
+    def scaled(self, factor: float) -> Self:
+        """Return the model of something that takes ``factor`` times as long, as if it had been measured."""
+        assert factor > 0.0, "A cost was scaled to nothing. This is a bug."
+        start_s, token_s, square_s = self.coefficients
+        return replace(
+            self,
+            coefficients=(factor * start_s, factor * token_s, factor * square_s),
+            errors=(),
+            # Terms stand over the measured time, which is now longer.
+            _information=self._information / factor**2,
+            _target=self._target / factor,
+            _anchor_information=self._anchor_information / factor**2,
+            _anchor_target=self._anchor_target / factor,
+        )
+
     def predict(self, load: Load) -> float:
         """Return the seconds that this load takes, batch after batch."""
         start_s, token_s, square_s = self.coefficients

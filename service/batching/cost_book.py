@@ -1,12 +1,13 @@
 """What is known of the cost of every lane: one model and one budget a shape.
 
-Rules: lanes of one shape share what was learnt of it; a shape that was never measured is
+Rules: lanes of one shape share what was learnt of it. A shape that was never measured starts as
+another depth of the same encoder does, its time in proportion to the layers; without one it is
 unfitted, predicts nothing and has the default budget. Mutable, and owned by the scheduler.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil
 from typing import TYPE_CHECKING
 
@@ -78,6 +79,20 @@ class CostBook:
         shape = self._shape_of(lane)
         page = self._pages.get(shape)
         if page is None:
-            page = _Page(model=CostModel.unfitted(), max_batch_tokens=self._max_batch_tokens)
-            self._pages[shape] = page
+            page = self._pages[shape] = self._first_guess(shape)
         return page
+
+    def _first_guess(self, shape: Shape) -> _Page:
+        """Return what a shape starts with."""
+        kin = [
+            known
+            for known, page in self._pages.items()
+            if page.model.num_measurements and replace(known, layer=shape.layer) == shape
+        ]
+        if not kin:
+            return _Page(model=CostModel.unfitted(), max_batch_tokens=self._max_batch_tokens)
+        nearest = min(kin, key=lambda known: abs(known.layer - shape.layer))
+        page = self._pages[nearest]
+        # Layer 0 is the embeddings alone: little, but not nothing.
+        factor = max(shape.layer, 1) / max(nearest.layer, 1)
+        return _Page(model=page.model.scaled(factor), max_batch_tokens=page.max_batch_tokens)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -157,6 +159,19 @@ def test_only_the_latest_errors_are_kept() -> None:
     for _ in range(KEPT_ERRORS + 10):
         model = model.refine(measured([16] * 3))
     assert len(model.errors) == KEPT_ERRORS
+
+
+@settings(max_examples=30)
+@given(factor=st.floats(0.05, 20.0))
+def test_a_scaled_model_is_that_of_scaled_measurements(factor: float) -> None:
+    more = [measured([12] * 9, factor=1.3), measured([300], factor=0.7)]
+    longer = [replace(one, seconds=factor * one.seconds) for one in (*warm_up(), *more)]
+    direct = CostModel.fit(longer[: len(warm_up())])
+    scaled = CostModel.fit(warm_up()).scaled(factor)
+    for one in longer[len(warm_up()) :]:
+        scaled, direct = scaled.refine(one), direct.refine(one)
+    assert scaled.coefficients == pytest.approx(direct.coefficients, rel=1e-6)
+    assert scaled.errors == pytest.approx(direct.errors, rel=1e-6)
 
 
 def test_refining_leaves_the_old_model_as_it_was() -> None:
