@@ -37,12 +37,14 @@ from service.backend.local import LocalBackend
 from service.batching.decisions import Cut, Limits
 from service.engine.thread import EngineThread
 from service.errors import NotReadyError, StartupError
+from service.observability.gpu import open_gpus
 from service.observability.metrics import Metrics
 from service.observability.observers import Observers
 from service.observability.tracing import Tracing, current_trace, open_tracing
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
+    from types import ModuleType
 
     from models.variant import Variant
     from service.domain import Observer, TraceContext
@@ -325,7 +327,21 @@ def _own_registry() -> CollectorRegistry:
     registry = CollectorRegistry()
     for collector in (ProcessCollector, PlatformCollector, GCCollector):
         collector(registry=registry)
+    if (gpus := open_gpus(import_nvml)) is not None:
+        registry.register(gpus)
     return registry
+
+
+def import_nvml() -> ModuleType:
+    """Import NVIDIA's library, which comes with an extra.
+
+    Raises:
+        ImportError: it is not installed.
+    """
+    import pynvml  # noqa: PLC0415 - an extra
+
+    module: ModuleType = pynvml
+    return module
 
 
 def _no_trace() -> TraceContext | None:

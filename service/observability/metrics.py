@@ -38,6 +38,8 @@ SEQUENCES_EDGES = tuple(float(2**power) for power in range(10))
 # What a request that names no served variant is counted under; no variant can be called so,
 # since names start with a letter or a digit.
 NO_VARIANT = "_unknown"
+# How a load of a variant went. One that fails at the start ends the service.
+LOADED, FAILED = "ok", "failed"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -202,6 +204,24 @@ class Metrics:
             ["variant"],
             registry=registry,
         )
+        self._canary_ok = Gauge(
+            "xlmr_canary_ok",
+            "Whether a variant passed its canary, a comparison with float32 when it was loaded.",
+            ["variant"],
+            registry=registry,
+        )
+        self._canary_error = Gauge(
+            "xlmr_canary_max_relative_error_ratio",
+            "Largest difference from float32 that the canary found, over the largest logit.",
+            ["variant"],
+            registry=registry,
+        )
+        self._loads = Counter(
+            "xlmr_variant_loads_total",
+            "Times that a variant was loaded since the process started, by how that went.",
+            ["variant", "result"],
+            registry=registry,
+        )
         self._build_info = Gauge(
             "xlmr_build_info",
             "What runs here; always 1.",
@@ -226,6 +246,11 @@ class Metrics:
             self._variant_info.labels(card.name, card.revision, card.head, card.dtype, card.lineage).set(1)
             self._owned.labels(card.name).set(card.owned_bytes)
             self._shared.labels(card.name).set(card.shared_bytes)
+            if card.parity is not None:  # one that fails is not served
+                self._canary_ok.labels(card.name).set(1)
+                self._canary_error.labels(card.name).set(card.parity.max_error)
+            self._loads.labels(card.name, LOADED).inc()
+            self._loads.labels(card.name, FAILED)
             self._open_requests(card.name)
             self._by_variant[card.name] = _VariantSeries(
                 duration=self._duration.labels(card.name),

@@ -21,6 +21,11 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.observability, pytest.mark.timeout(240)]
 KILLED = ("XlmrInstanceDown", "XlmrAbsent")
+# Faults that a living service cannot have.
+IMPOSSIBLE = {
+    "XlmrVariantLoadFailed": "a load that fails ends the service, which loads nothing later",
+    "XlmrCanaryFailed": "a variant whose canary fails at the start is not served; none is asked later",
+}
 
 
 def test_durations_keep_their_order() -> None:
@@ -30,8 +35,9 @@ def test_durations_keep_their_order() -> None:
 
 def test_every_alert_has_its_fault() -> None:
     provoked = {alert for trouble in TROUBLES for alert in trouble.alerts} | set(KILLED)
-    assert provoked | without_metric() == alerts().keys()
-    assert not provoked & without_metric()
+    excused = without_metric() | IMPOSSIBLE.keys()
+    assert provoked | excused == alerts().keys()
+    assert not provoked & excused
 
 
 def without_metric() -> set[str]:

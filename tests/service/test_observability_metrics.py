@@ -10,7 +10,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 
-from service.domain import BackendStatistics, BatchReport, RequestReport, Result, Stage, Stages
+from service.domain import BackendStatistics, BatchReport, RequestReport, Result, Stage, Stages, VariantParity
 from service.observability.metrics import NO_VARIANT, Metrics
 from tests.service.backend_world import card
 
@@ -28,7 +28,11 @@ def registry() -> CollectorRegistry:
 
 @pytest.fixture
 def cards() -> list[VariantCard]:
-    return [card("v", lineage="multi-task"), card("w", "embed", revision="r2", shared_bytes=20)]
+    parity = VariantParity(max_error=0.125, mean_error=0.01, agreement=1.0, num_answers=14, batch_error=0.0)
+    return [
+        card("v", lineage="multi-task", parity=parity),
+        card("w", "embed", revision="r2", shared_bytes=20),
+    ]
 
 
 @pytest.fixture
@@ -154,6 +158,11 @@ def test_variants_are_described(registry: CollectorRegistry, metrics: Metrics) -
     second = {"variant": "w", "revision": "r2", "head": "embed", "lineage": "none"}
     assert read("xlmr_variant_info", first | common) == 1.0
     assert read("xlmr_variant_info", second | common) == 1.0
+    assert read("xlmr_canary_ok", {"variant": "v"}) == 1.0
+    assert read("xlmr_canary_max_relative_error_ratio", {"variant": "v"}) == 0.125
+    assert read("xlmr_canary_ok", {"variant": "w"}) is None, "it was not measured"
+    assert read("xlmr_variant_loads_total", {"variant": "v", "result": "ok"}) == 1.0
+    assert read("xlmr_variant_loads_total", {"variant": "v", "result": "failed"}) == 0.0
     assert read("xlmr_variant_owned_bytes", {"variant": "v"}) == 100.0
     assert read("xlmr_variant_shared_bytes", {"variant": "w"}) == 20.0
     metrics.describe_build(version="0.1", revision="abc", torch="2.13", python="3.11")
@@ -176,7 +185,9 @@ def test_every_series_stands_at_zero_before_any_traffic(
             assert ("xlmr_stage_duration_seconds_count", *sorted([variant, stage.value])) in series
     for reason in REASONS:
         assert ("xlmr_rejected_total", reason) in series
-    counted = [sample for sample in samples if not sample.name.endswith(("_created", "_info", "_bytes"))]
+    # What is known from the moment that a variant is loaded.
+    loaded = ("_created", "_info", "_bytes", "_loads_total", "canary_ok", "canary_max_relative_error_ratio")
+    counted = [sample for sample in samples if not sample.name.endswith(loaded)]
     assert {sample.value for sample in counted} == {0.0}
 
 
