@@ -7,7 +7,7 @@ STAMP  := $(VENV)/.installed
 VAR    ?= var
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo weights test test-observability bench-load bench-engine check format lock clean
+.PHONY: help setup demo weights test test-observability bench-load bench-engine bench-metrics check format lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 22
@@ -38,6 +38,9 @@ bench-load: $(STAMP) ## measure the load tester itself on a quiet machine (about
 
 bench-engine: $(STAMP) ## measure the forward pass beside the best matrix product (ten minutes) into docs/benchmarks
 	$(BIN)/python benchmarks/bench_engine.py
+
+bench-metrics: $(STAMP) ## measure what metrics and traces cost a request (a minute) into docs/benchmarks
+	$(BIN)/python benchmarks/bench_metrics.py
 
 check: $(STAMP) ## format, lint, types, layers, declared dependencies
 	$(BIN)/ruff format --check .
