@@ -94,9 +94,32 @@ class Model:
         Raises:
             ValueError: there is no such layer or pooling, or the pooler is asked for and absent.
         """
+        hidden = self.encode(input_ids, position_ids, cu_seqlens, max_seqlen, layer=layer)
+        return self.read(hidden, cu_seqlens, pooling=pooling)
+
+    @torch.inference_mode()
+    def encode(
+        self,
+        input_ids: Tensor,
+        position_ids: Tensor,
+        cu_seqlens: Tensor,
+        max_seqlen: int,
+        *,
+        layer: int | None = None,
+    ) -> Tensor:
+        """Run packed sequences through the encoder alone: ``[T, H]``; arguments as of ``forward``.
+
+        Raises:
+            ValueError: there is no such layer.
+        """
         if layer is not None and not 0 <= layer <= self.num_layers:
             raise ValueError(f"There is no layer {layer}; this checkpoint has {self.num_layers}.")
-        hidden = self.encoder(input_ids, position_ids, cu_seqlens, max_seqlen, layer)
+        hidden: Tensor = self.encoder(input_ids, position_ids, cu_seqlens, max_seqlen, layer)
+        return hidden
+
+    @torch.inference_mode()
+    def read(self, hidden: Tensor, cu_seqlens: Tensor, *, pooling: Pooling | str | None = None) -> Tensor:
+        """Read hidden states ``[T, H]`` with the head; returns, and raises, as ``forward``."""
         if isinstance(self.head, EmbedHead):
             output: Tensor = self.head(hidden, cu_seqlens, Pooling(pooling or Pooling.MEAN))
         else:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import structlog
 import torch
 
+from models.attention_varlen import choose_attention
 from models.canary import canary
 from models.checkpoint import CheckpointError, Form, build_model, read_checkpoint
 from models.fused import best_form
@@ -53,7 +54,7 @@ class VariantLoader:
         self._dtype = dtype
         self._bounds = bounds
         self._store = WeightStore()
-        self._warned = False
+        self._warned: set[str] = set()
 
     def load(self, variant: Variant) -> tuple[Model, Loaded]:
         """Load a variant and describe it.
@@ -83,6 +84,7 @@ class VariantLoader:
             form=best_form(self._device, dtype),
             store=self._store,
         )
+        self._choose_attention(model, stored)
         tokenizer_file = _tokenizer_file(variant, model)
         tokenizer = Tokenizer.from_file(tokenizer_file)
         model.check_tokenizer(tokenizer)
@@ -96,15 +98,28 @@ class VariantLoader:
         return model, loaded
 
     def _warn_if_emulated(self, dtype: torch.dtype) -> None:
-        if self._warned or self._device.type != "cpu" or dtype.itemsize != torch.bfloat16.itemsize:
+        name = str(dtype).removeprefix("torch.")
+        if self._device.type != "cpu" or multiplies_natively(dtype):
             return
-        if not multiplies_natively(dtype):
-            self._warned = True
+        if name not in self._warned:
+            self._warned.add(name)
             structlog.get_logger().warning(
                 "dtype_is_emulated",
-                dtype=str(dtype).removeprefix("torch."),
+                dtype=name,
                 advice="this CPU has no instructions for it: float32 or int8 is likely faster",
             )
+
+    def _choose_attention(self, model: Model, stored: Stored) -> None:
+        if self._device.type == "cpu":
+            return
+        config = stored.config
+        choice = choose_attention(
+            self._device, model.dtype, head_size=config.hidden_size // config.num_attention_heads
+        )
+        model.encoder.attention = choice.attention
+        if choice.why_not_varlen is not None and choice.why_not_varlen not in self._warned:
+            self._warned.add(choice.why_not_varlen)
+            structlog.get_logger().warning("varlen_attention_unavailable", reason=choice.why_not_varlen)
 
     def _check_parity(
         self, variant: Variant, stored: Stored, model: Model, tokenizer: Tokenizer

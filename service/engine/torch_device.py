@@ -9,22 +9,24 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import structlog
 import torch
+from numpy.typing import NDArray
 
+from models.encoder import sdpa_attention
 from service.batching.packing import pack
 from service.domain import Lane
+from service.engine.cuda import CudaRunner
+from service.engine.graphs import cuda_recorder
 from service.engine.loading import Bounds, VariantLoader
 from service.engine.threads import TYPICAL_LENGTHS, choose_threads, usable_cores
 from service.errors import StartupError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    from numpy.typing import NDArray
 
     from models.model import Model
     from models.variant import Variant
@@ -55,6 +57,7 @@ class TorchDevice:
         self._variants = variants
         self._options = options
         self._models: dict[str, Model] = {}
+        self._cuda: CudaRunner | None = None
 
     def load(self) -> Iterator[Loaded]:
         """Load the variants one after the other, in the catalogue's order.
@@ -73,29 +76,40 @@ class TorchDevice:
             bounds=Bounds(max_error=options.max_parity_error, min_agreement=options.min_parity_agreement),
         )
         for variant in self._variants:
-            self._models[variant.name], loaded = loader.load(variant)
-            if len(self._models) == 1 and device.type == "cpu" and options.num_threads is None:
+            model, loaded = loader.load(variant)
+            self._models[variant.name] = model
+            if device.type == "cuda":
+                self._prepare_cuda(model, loaded)
+            elif len(self._models) == 1 and options.num_threads is None:
                 self._choose_threads(loaded)
             yield loaded
 
     def forward(self, lane: Lane, batch: PackedBatch) -> NDArray[np.float32]:
         """Run a batch of one lane; the shape of what comes back depends on the head."""
         model = self._models[lane.variant]
-        try:
+        if self._cuda is None:
             output = model.forward(
-                torch.from_numpy(batch.input_ids).to(model.device),
-                torch.from_numpy(batch.position_ids).to(model.device),
-                torch.from_numpy(batch.cu_seqlens).to(model.device),
+                torch.from_numpy(batch.input_ids),
+                torch.from_numpy(batch.position_ids),
+                torch.from_numpy(batch.cu_seqlens),
                 batch.max_seqlen,
                 layer=lane.layer,
                 pooling=None if lane.pooling is None else lane.pooling.value,
             )
-            logits: NDArray[np.float32] = output.cpu().numpy()
+            return cast(NDArray[np.float32], output.numpy())
+        try:
+            return cast(NDArray[np.float32], self._cuda.run(model, lane, batch).cpu().numpy())
         except torch.OutOfMemoryError:
             # What the failed batch held must be free before its sequences run alone.
             torch.cuda.empty_cache()
             raise
-        return logits
+
+    def _prepare_cuda(self, model: Model, loaded: Loaded) -> None:
+        """Record what requests without parameters will ask for; other layers run unrecorded."""
+        if self._cuda is None:
+            graphable = model.encoder.attention is not sdpa_attention
+            self._cuda = CudaRunner(model.device, record=cuda_recorder() if graphable else None)
+        self._cuda.prepare(model, loaded.card.default_layer)
 
     def _choose_threads(self, loaded: Loaded) -> None:
         """Measure on the first variant how many threads are fastest; the others are much alike."""

@@ -66,13 +66,12 @@ def run_packed(
 ) -> Tensor:
     """Run sequences packed together, in int32 as they come from the service."""
     lengths = [len(sequence) for sequence in sequences]
-    return model.forward(
-        torch.tensor([token for sequence in sequences for token in sequence], dtype=torch.int32),
-        torch.tensor(positions(sequences), dtype=torch.int32),
-        torch.tensor([0, *accumulate(lengths)], dtype=torch.int32),
-        max(lengths),
-        **how,
+    tokens = [token for sequence in sequences for token in sequence]
+    input_ids, position_ids, cu_seqlens = (
+        torch.tensor(values, dtype=torch.int32, device=model.device)
+        for values in (tokens, positions(sequences), [0, *accumulate(lengths)])
     )
+    return model.forward(input_ids, position_ids, cu_seqlens, max(lengths), **how)
 
 
 @torch.inference_mode()
