@@ -153,11 +153,14 @@ def _pieces(encoding: tokenizers.Encoding, text: str) -> Pieces:
     # The library counts its own pre-tokens, and normalisation can split one word into several
     # of them or join two; places in the given text do not have that trouble.
     word_ends = np.array([end for _, end in word_spans(text)], dtype=np.int32)
+    # A piece may start at a separator after the last word: normalisation makes a space of the
+    # acute accent in "\u00b4\x1f", and the library places what is left of it behind the space.
+    words = np.searchsorted(word_ends, starts, side="right").clip(max=max(len(word_ends) - 1, 0))
     return Pieces(
         ids=np.array(encoding.ids, dtype=np.int32),
         starts=starts,
         ends=ends,
-        words=np.searchsorted(word_ends, starts, side="right").astype(np.int32),
+        words=words.astype(np.int32),
     )
 
 

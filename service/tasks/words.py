@@ -61,10 +61,18 @@ def words_of(text: str, pieces: Pieces) -> tuple[NDArray[np.int32], tuple[Word, 
         starts[index + 1] if numbers[index + 1 : index + 2] == [number] else spans[number][1]
         for index, number in enumerate(numbers)
     ]
-    words = (
-        Word(word=text[start:end], start=start, end=end) for start, end in zip(starts, ends, strict=True)
-    )
-    return firsts.astype(np.int32), tuple(words)
+    words = [_word(text, start, end) for start, end in zip(starts, ends, strict=True)]
+    # A piece that the tokenizer made of nothing but a separator speaks for no word.
+    held = [index for index, word in enumerate(words) if word.word]
+    return firsts[held].astype(np.int32), tuple(words[index] for index in held)
+
+
+def _word(text: str, start: int, end: int) -> Word:
+    """Return a word without white space at its ends."""
+    word = text[start:end]
+    trimmed = word.strip()
+    start += word.index(trimmed)
+    return Word(word=trimmed, start=start, end=start + len(trimmed))
 
 
 def _begins_unspaced(text: str, pieces: Pieces) -> NDArray[np.bool_]:
