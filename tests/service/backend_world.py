@@ -198,7 +198,7 @@ class World:
         return self
 
     def work(
-        self, *sequences: list[int], variant: str = "v", timeout_s: float | None = None, **changed: int
+        self, *sequences: list[int], variant: str = "v", timeout_s: float | None = None, priority: int = 0
     ) -> Work:
         now = self.clock.time()
         return Work(
@@ -207,7 +207,7 @@ class World:
             sequences=tuple(np.array(ids, dtype=np.int32) for ids in sequences),
             arrived_at=now,
             deadline=None if timeout_s is None else now + timeout_s,
-            **changed,
+            priority=priority,
         )
 
     def submit(
