@@ -28,10 +28,9 @@ PRODUCT_ROWS = (512, 1024, 2048)
 
 
 def seconds(work: Callable[[], object], *, at_least_s: float = 0.2) -> float:
-    """Return the least time of a few runs: as many as fit, two at least after one that warms up."""
-    work()
+    """Return the least time of as many runs as fit; of a long one that is one."""
     times: list[float] = []
-    while len(times) < 2 or sum(times) < at_least_s:  # noqa: PLR2004 - see above
+    while sum(times) < at_least_s:
         began = time.perf_counter()
         work()
         times.append(time.perf_counter() - began)

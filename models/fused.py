@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from models.linear import Int8Linear, PackedLinear, has_onednn, saturates
+from models.linear import Int8Linear, PackedLinear, levels_here, packs
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -45,18 +45,7 @@ def best_form(device: torch.device, dtype: torch.dtype) -> Form:
     """Return the form in which a device runs a dtype fastest."""
     if dtype is torch.int8:
         return Form.INT8
-    if device.type != "cpu" or not has_onednn():
-        return Form.JOINED
-    ops = torch.ops.mkldnn
-    match dtype:
-        case torch.float32:
-            return Form.PACKED
-        case torch.bfloat16 if ops._is_mkldnn_bf16_supported():  # noqa: SLF001 - torch names it so
-            return Form.PACKED
-        case torch.float16 if ops._is_mkldnn_fp16_supported():  # noqa: SLF001 - torch names it so
-            return Form.PACKED
-        case _:
-            return Form.JOINED
+    return Form.PACKED if device.type == "cpu" and packs(dtype) else Form.JOINED
 
 
 class JoinedLinear(nn.Module):
@@ -81,7 +70,7 @@ class LinearMaker:
     def __init__(self, source: Source, form: Form) -> None:
         self.source = source
         self.form = form
-        self._reduce_range = form is Form.INT8 and saturates()
+        self._levels = levels_here() if form is Form.INT8 else None
 
     def __call__(self, *modules: str, gelu: bool = False) -> nn.Module:
         """Return one linear map of several below each other."""
@@ -89,7 +78,8 @@ class LinearMaker:
         bias = self.source.plain(*(f"{module}.bias" for module in modules))
         match self.form:
             case Form.INT8:
-                weight = self.source.int8(*weights, reduce_range=self._reduce_range)
+                assert self._levels is not None, "Int8 without levels. This is a bug."
+                weight = self.source.int8(*weights, levels=self._levels)
                 return Int8Linear(weight, bias, gelu=gelu)
             case Form.PACKED:
                 return PackedLinear(self.source.packed(*weights), bias, gelu=gelu)

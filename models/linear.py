@@ -19,16 +19,28 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-# An activation of 1.0 in units of the int8 product: tokens are divided by their largest magnitude first.
-_TOKEN_SCALE: Final = 1.0 / 127.0
-# oneDNN's fast kernels take unsigned activations; its signed ones were a thousand times slower.
-_ZERO_POINT: Final = 128
 # Keeps the factor of a token of zeros finite; any magnitude of a real one is far above it.
 _TINY: Final = 1e-30
-_FULL_RANGE: Final = 127
-# Without VNNI, CPUs add two products u8 * s8 in 16 bits, which saturate: 2 * 255 * 127 > 32767, and
-# 2 * 255 * 63 is below. Source: oneDNN developer guide, "Nuances of int8 computations".
-_REDUCED_RANGE: Final = 63
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Levels:
+    """Into how many steps numbers are rounded on each side of zero."""
+
+    token: int
+    weight: int
+
+    @property
+    def zero_point(self) -> int:
+        """Where a token's zero lies: oneDNN takes unsigned ones, and signed ones slowly where at all."""
+        return self.token + 1
+
+
+EIGHT_BITS: Final = Levels(token=127, weight=127)
+# Without VNNI, CPUs add two products u8 * s8 in 16 bits, which saturate at 32767. Of the pairs of levels that
+# cannot, 2 * (90 + 91) * 90 = 32580, this one loses least: 1.4 times the error of eight bits each.
+# Source: oneDNN developer guide, "Nuances of int8 computations"; the test multiplies the worst case.
+WITHOUT_VNNI: Final = Levels(token=90, weight=90)
 
 
 def has_onednn() -> bool:
@@ -49,6 +61,19 @@ def multiplies_natively(dtype: torch.dtype) -> bool:
             return bool(onednn._is_mkldnn_fp16_supported())  # noqa: SLF001 - torch names it so
         case _:
             return True
+
+
+def packs(dtype: torch.dtype) -> bool:
+    """Whether oneDNN multiplies a dtype here; asked by multiplying."""
+    if not has_onednn():
+        return False
+    try:
+        PackedLinear(pack(torch.ones(16, 16, dtype=dtype)), torch.ones(16, dtype=dtype))(
+            torch.ones(2, 16, dtype=dtype)
+        )
+    except RuntimeError:
+        return False
+    return True
 
 
 def pack(weight: Tensor) -> Tensor:
@@ -84,27 +109,24 @@ class Int8Weight:
 
     packed: Tensor
     scales: Tensor
+    levels: Levels
 
 
-def quantize_weight(weight: Tensor, *, reduce_range: bool) -> Int8Weight:
-    """Round a float32 weight ``[N, K]`` to int8, a scale an output.
-
-    ``reduce_range``: use seven bits, for CPUs that saturate with eight.
-    """
-    largest = _REDUCED_RANGE if reduce_range else _FULL_RANGE
-    scales = (weight.abs().amax(dim=1) / largest).clamp_min_(_TINY)
+def quantize_weight(weight: Tensor, levels: Levels) -> Int8Weight:
+    """Round a float32 weight ``[N, K]`` to int8, a scale an output."""
+    scales = (weight.abs().amax(dim=1) / levels.weight).clamp_min_(_TINY)
     rounded = (weight / scales[:, None]).round_().to(torch.int8)
-    return Int8Weight(packed=torch.ops.onednn.qlinear_prepack(rounded, None), scales=scales)
+    return Int8Weight(packed=torch.ops.onednn.qlinear_prepack(rounded, None), scales=scales, levels=levels)
 
 
-def quantize_tokens(rows: Tensor) -> tuple[Tensor, Tensor]:
-    """Round float32 ``[T, K]``: ``rows = (quantized - 128) / 127 * magnitudes``, nearly.
+def quantize_tokens(rows: Tensor, levels: Levels) -> tuple[Tensor, Tensor]:
+    """Round float32 ``[T, K]``: ``rows = (quantized - zero_point) / levels.token * magnitudes``, nearly.
 
     Returns uint8 ``[T, K]`` and the magnitudes, float32 ``[T, 1]``.
     """
     magnitudes = rows.abs().amax(dim=1, keepdim=True).clamp_min_(_TINY)
-    scaled = rows * (_FULL_RANGE / magnitudes)
-    return scaled.round_().add_(_ZERO_POINT).to(torch.uint8), magnitudes
+    scaled = rows * (levels.token / magnitudes)
+    return scaled.round_().add_(levels.zero_point).to(torch.uint8), magnitudes
 
 
 class Int8Linear(nn.Module):
@@ -120,7 +142,7 @@ class Int8Linear(nn.Module):
 
     def forward(self, rows: Tensor) -> Tensor:
         """Float32 ``[T, K]`` into ``[T, N]``."""
-        quantized, magnitudes = quantize_tokens(rows)
+        quantized, magnitudes = quantize_tokens(rows, self.weight.levels)
         output = _multiply(quantized, self.weight, self._zero_points)
         torch.addcmul(self.bias, output, magnitudes, out=output)
         return functional.gelu(output) if self._gelu else output
@@ -129,12 +151,12 @@ class Int8Linear(nn.Module):
 def _multiply(quantized: Tensor, weight: Int8Weight, zero_points: Tensor) -> Tensor:
     output: Tensor = torch.ops.onednn.qlinear_pointwise(
         quantized,
-        _TOKEN_SCALE,
-        _ZERO_POINT,
+        1.0 / weight.levels.token,  # a token's largest number is 1 here, and its magnitude comes after
+        weight.levels.zero_point,
         weight.packed,
         weight.scales,
         zero_points,
-        None,  # the bias comes after the token's magnitude
+        None,  # the bias comes after the magnitude
         1.0,
         0,
         torch.float32,
@@ -145,16 +167,14 @@ def _multiply(quantized: Tensor, weight: Int8Weight, zero_points: Tensor) -> Ten
     return output
 
 
-def saturates() -> bool:
-    """Whether int8 products go wrong on this CPU with eight-bit weights; asked by multiplying.
+def levels_here() -> Levels:
+    """Return the finest levels with which int8 products are right on this CPU; asked by multiplying.
 
     Asking the kernel is surer than reading the CPU's flags: which kernel runs is oneDNN's choice.
     """
     num_inputs, num_outputs, num_rows = 64, 64, 32
-    scales, zeros = torch.ones(num_outputs), torch.zeros(num_outputs, dtype=torch.int64)
-    largest = torch.full((num_outputs, num_inputs), _FULL_RANGE, dtype=torch.int8)
-    weight = Int8Weight(packed=torch.ops.onednn.qlinear_prepack(largest, None), scales=scales)
-    rows = torch.full((num_rows, num_inputs), 255, dtype=torch.uint8)
-    output = _multiply(rows, weight, zeros)
-    expected = num_inputs * _FULL_RANGE * (255 - _ZERO_POINT) * _TOKEN_SCALE
-    return bool((output - expected).abs().max() > expected * 1e-3)
+    worst = quantize_weight(torch.ones(num_outputs, num_inputs), EIGHT_BITS)
+    rows = torch.full((num_rows, num_inputs), 2 * EIGHT_BITS.token + 1, dtype=torch.uint8)
+    output = _multiply(rows, worst, torch.zeros(num_outputs, dtype=torch.int64))
+    is_right = bool((output - num_inputs).abs().max() < 1e-3 * num_inputs)
+    return EIGHT_BITS if is_right else WITHOUT_VNNI

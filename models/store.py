@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, TypeVar
 import torch
 from torch import Tensor
 
-from models.linear import Int8Weight, pack, quantize_weight
+from models.linear import Int8Weight, Levels, pack, quantize_weight
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -72,13 +72,13 @@ class Source:
         self.used[key] = _packed_bytes(tensor)
         return tensor
 
-    def int8(self, *names: str, reduce_range: bool) -> Int8Weight:
+    def int8(self, *names: str, levels: Levels) -> Int8Weight:
         """Return weights ``[N, K]`` below each other, in int8."""
-        key = self._key(names, f"int8 {reduce_range=}")
+        key = self._key(names, f"int8 {levels.token} {levels.weight}")
         weight = self.store.hold(
             key,
             Int8Weight,
-            lambda: quantize_weight(self._make(names, torch.float32), reduce_range=reduce_range),
+            lambda: quantize_weight(self._make(names, torch.float32), levels),
         )
         self.used[key] = _packed_bytes(weight.packed) + weight.scales.nbytes
         return weight

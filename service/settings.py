@@ -84,7 +84,7 @@ class Settings(BaseSettings):
         description="Largest error of a logit against float32, relative, with which a variant is served.",
     )
     min_parity_agreement: Annotated[float, Field(ge=0, le=1)] = Field(
-        default=0.75,
+        default=0.6,
         description="Least share of answers that are float32's, with which a variant is served.",
     )
 

@@ -47,7 +47,7 @@ class DeviceOptions:
     dtype: str | None = None
     num_threads: int | None = None
     max_parity_error: float = 0.25
-    min_parity_agreement: float = 0.75
+    min_parity_agreement: float = 0.6
 
 
 class TorchDevice:

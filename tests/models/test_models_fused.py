@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from models.checkpoint import CheckpointError, Form, load_model
 from models.fused import best_form
-from models.linear import has_onednn
+from models.linear import WITHOUT_VNNI, has_onednn, levels_here
 from models.parity import agree
 from models.synthetic import Size, write_checkpoint
 from models.variant import HeadKind, Variant
@@ -34,16 +34,30 @@ pytestmark = pytest.mark.skipif(not has_onednn(), reason="this build of torch ha
 # over the mean logit, and the share of answers that agree. Random weights have more answers on the
 # edge than trained ones. bfloat16 keeps 8 bits of each number, int8 about 7 of a token's largest.
 BOUNDS = {"float32": (2e-5, 2e-5, 1.0), "bfloat16": (0.05, 0.05, 0.95), "int8": (0.15, 0.2, 0.9)}
-FAST = {"float32": Form.PACKED, "bfloat16": Form.PACKED, "int8": Form.INT8}
+# Fewer levels of int8, on CPUs that would saturate with more: 1.4 times the error.
+WITHOUT_VNNI_BOUNDS = (0.25, 0.3, 0.85)
+CPU = torch.device("cpu")
 
 
 def loaded(kind: HeadKind, folder: Path, dtype: str, form: Form | None = None) -> Model:
     variant = Variant(name="x", head=kind, checkpoint=str(folder), dtype=dtype)
-    return load_model(variant, form=form or FAST[dtype])
+    return load_model(variant, form=form or best_form(CPU, getattr(torch, dtype)))
+
+
+def same(dtype: str, ours: Tensor, wanted: Tensor) -> bool:
+    """Whether two outputs have the same bits; where torch emulates bfloat16, whether nearly so."""
+    if best_form(CPU, getattr(torch, dtype)) is Form.JOINED:
+        return bool((ours - wanted).abs().max() <= 2**-7 * wanted.abs().max())
+    return torch.equal(ours, wanted)
+
+
+def bounds_here(dtype: str) -> tuple[float, float, float]:
+    fewer = dtype == "int8" and levels_here() is WITHOUT_VNNI
+    return WITHOUT_VNNI_BOUNDS if fewer else BOUNDS[dtype]
 
 
 def within(kind: HeadKind, dtype: str, ours: Tensor, wanted: Tensor, bounds: Sequence[int]) -> None:
-    largest, mean, agreement = BOUNDS[dtype]
+    largest, mean, agreement = bounds_here(dtype)
     errors = (ours - wanted).abs()
     assert errors.max() <= largest * wanted.abs().max()
     assert errors.mean() <= mean * wanted.abs().mean()
@@ -114,7 +128,7 @@ def test_forty_sequences_together_give_the_same_bits_as_each_alone(
     model = loaded(kind, reference(kind)[0], dtype)
     together = run(model, sequences)
     alone = torch.cat([run(model, [sequence]) for sequence in sequences])
-    assert torch.equal(together, alone)
+    assert same(dtype, together, alone)
 
 
 @pytest.mark.parametrize("dtype", BOUNDS)
@@ -129,7 +143,7 @@ def test_any_company_in_any_order_leaves_every_bit_alone(
     @given(chosen=st.lists(st.integers(0, len(short) - 1), min_size=1, max_size=12))
     def holds(chosen: list[int]) -> None:
         together = run(model, [short[index] for index in chosen])
-        assert torch.equal(together, torch.cat([alone[index] for index in chosen]))
+        assert same(dtype, together, torch.cat([alone[index] for index in chosen]))
 
     holds()
 
@@ -147,7 +161,7 @@ def test_early_exit_gives_that_layer(
     for pooling in ("mean", "cls", "pooler"):
         wanted = run(stored, chosen, layer=layer, pooling=pooling)
         ours = run(model, chosen, layer=layer, pooling=pooling)
-        assert (ours - wanted).abs().max() <= BOUNDS[dtype][0] * wanted.abs().max()
+        assert (ours - wanted).abs().max() <= bounds_here(dtype)[0] * wanted.abs().max()
     ran: list[int] = []
     for index, module in enumerate(model.encoder.layers):
         module.register_forward_hook(lambda *_, index=index: ran.append(index))

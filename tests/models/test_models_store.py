@@ -11,6 +11,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from models.checkpoint import Form, load_model
+from models.fused import best_form
 from models.store import WeightStore
 from models.synthetic import Shape, write_checkpoint
 from models.variant import HeadKind, Variant
@@ -30,7 +31,7 @@ FORMS = {
     "stored": (torch.float32, Form.STORED),
     "joined": (torch.float32, Form.JOINED),
     "packed": (torch.float32, Form.PACKED),
-    "bfloat16": (torch.bfloat16, Form.PACKED),
+    "bfloat16": (torch.bfloat16, best_form(torch.device("cpu"), torch.bfloat16)),
     "int8": (torch.int8, Form.INT8),
 }
 
