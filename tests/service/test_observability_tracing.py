@@ -28,6 +28,7 @@ from tests.service.serving import served
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from collections.abc import Sequence as Many
 
     import numpy as np
     from numpy.typing import NDArray
@@ -45,6 +46,9 @@ NOT_SAMPLED = {"traceparent": f"00-{TRACE}-{SPAN}-00"}
 REQUEST = "POST /v1/variants/{variant}/predict"
 STAGES = ("tokenize", "queue", "infer", "decode")
 CATALOGUE = Path("none.toml")
+ONE = ({"text": "one two"},)
+# More tokens than one batch takes (2,048), fewer than two.
+MANY = ({"text": "one two three four five six seven eight " * 4},) * 40
 
 
 class Gate:
@@ -93,8 +97,8 @@ def server(tracing: Tracing, device: Gate) -> Iterator[Served]:
         yield running
 
 
-def ask(server: Served, headers: dict[str, str], num_inputs: int = 1) -> Any:
-    response = server.predict("v", [{"text": "one two"}] * num_inputs, headers=headers)
+def ask(server: Served, headers: dict[str, str], inputs: Many[dict[str, str]] = ONE) -> Any:
+    response = server.predict("v", list(inputs), headers=headers)
     assert response.status_code == 200, response.text
     return response
 
@@ -139,23 +143,23 @@ def test_a_request_continues_its_callers_trace(server: Served, exporter: InMemor
 def test_a_batch_links_to_each_request_that_it_serves(
     server: Served, exporter: InMemorySpanExporter, device: Gate
 ) -> None:
-    """One request holds the engine; three more, one of them not traced, share the next batch."""
+    """One request holds the engine, a large one fills the next batch, its rest shares the third."""
     device.armed = True
-    others = [f"{number:032x}" for number in (1, 2)]
+    large, small = (f"{number:032x}" for number in (1, 2))
     with ThreadPoolExecutor(4) as pool:
         asked = [pool.submit(ask, server, SAMPLED)]
         assert device.entered.wait(10)
-        headers = [{"traceparent": f"00-{trace}-{SPAN}-01"} for trace in others]
-        asked += [pool.submit(ask, server, one, 2) for one in (*headers, NOT_SAMPLED)]
-        # The engine has a batch and one more is cut ahead of time; what comes then shares a third.
-        eventually(lambda: server.service.backend.statistics().queue_requests >= 1)
+        asked.append(pool.submit(ask, server, {"traceparent": f"00-{large}-{SPAN}-01"}, MANY))
+        eventually(lambda: server.service.backend.statistics().queue_requests == 1)
+        last = ({"traceparent": f"00-{small}-{SPAN}-01"}, NOT_SAMPLED)
+        asked.extend(pool.submit(ask, server, headers) for headers in last)
+        eventually(lambda: server.service.backend.statistics().queue_requests == 3)
         device.opened.set()
         for one in asked:
             one.result(30)
     eventually(lambda: len(spans(exporter, REQUEST)) == 3)
-    linked = [[f"{link.context.trace_id:032x}" for link in span.links] for span in spans(exporter, "batch")]
-    assert linked[0] == [TRACE]
-    assert sorted(trace for batch in linked for trace in batch) == sorted([TRACE, *others])
+    linked = [{f"{link.context.trace_id:032x}" for link in span.links} for span in spans(exporter, "batch")]
+    assert linked == [{TRACE}, {large}, {large, small}]
     by_id = {span.context.span_id for span in spans(exporter, REQUEST) if span.context is not None}
     assert {link.context.span_id for span in spans(exporter, "batch") for link in span.links} == by_id
     batch = spans(exporter, "batch")[0]
