@@ -109,6 +109,7 @@ class Service:
             num_slots=1 + settings.max_prefetched_batches,
             clock=LoopClock(),
             observer=self.observer,
+            canary_interval_s=settings.canary_interval_s,
         )
         self.predictor = Predictor(
             backend=self.backend,

@@ -132,13 +132,31 @@ class VariantCard:
 
 
 class Phase(StrEnum):
-    """Where a backend is in its life; it only moves on."""
+    """Where a backend is in its life; one in this process only moves on, another's may be RESTARTING."""
 
     STARTING = "starting"
     READY = "ready"
     DRAINING = "draining"
     BROKEN = "broken"
+    RESTARTING = "restarting"
     CLOSED = "closed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CanaryStatistics:
+    """How one variant's checks went since the start: does it answer as it did when it was loaded?
+
+    ``ok``, ``difference``: of the latest check that was answered; the difference is relative to the
+    largest logit, infinite where the device failed. ``num_skipped``: checks that were not answered,
+    which says nothing.
+    """
+
+    variant: str
+    ok: bool
+    difference: float
+    num_ok: int
+    num_failed: int
+    num_skipped: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,7 +165,8 @@ class BackendStatistics:
 
     ``ready``: it takes work now. ``alive``: it need not be restarted to take work.
     ``backlog_s``: predicted engine time of all that was admitted and has not left the engine.
-    ``cost_error_p90``: of the latest predictions, relative; None before the first.
+    ``cost_error_p90``: of the latest predictions, relative; None before the first. ``canaries``: one a
+    variant that is asked again and again.
     """
 
     queue_requests: int
@@ -159,6 +178,7 @@ class BackendStatistics:
     phase: Phase = Phase.READY
     backlog_s: float = 0.0
     cost_error_p90: float | None = None
+    canaries: tuple[CanaryStatistics, ...] = ()
 
 
 class Stage(StrEnum):

@@ -88,6 +88,11 @@ class Settings(BaseSettings):
         description="Least share of answers that are float32's, with which a variant is served.",
     )
 
+    canary_interval_s: Seconds = Field(
+        default=300.0,
+        description="Time in which each variant is asked whether it still answers as at load; 0 for never.",
+    )
+
     otlp_endpoint: Annotated[str | None, Field(pattern=r"^https?://[^/\s]+")] = Field(
         default=None,
         description="OpenTelemetry collector (OTLP over HTTP), as http://host:4318; else no traces.",

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, assert_never
 
 import structlog
 
+from service.backend.canary import Canary
 from service.backend.pending import PendingWorks, too_late
 from service.backend.phase import WHY_NOT_READY
 from service.batching.cost import CostModel, knee
@@ -22,7 +23,8 @@ from service.batching.decisions import Dispatch, Idle, Limits, WaitUntil
 from service.batching.scheduler import Scheduler
 from service.domain import BackendStatistics, BatchReport, Phase
 from service.engine.contract import Failed, Run
-from service.errors import EngineError, NotReadyError
+from service.engine.warm_up import default_lane
+from service.errors import EngineError, NotReadyError, StartupError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence as Many
@@ -45,10 +47,21 @@ _LEAST_BUDGET_TOKENS = 512
 class LocalBackend:
     """Owns the scheduler and the engine; implements ``domain.Backend``."""
 
-    def __init__(
-        self, *, engine: Engine, limits: Limits, num_slots: int, clock: Clock, observer: Observer
+    def __init__(  # noqa: PLR0913 - what it joins, and two numbers
+        self,
+        *,
+        engine: Engine,
+        limits: Limits,
+        num_slots: int,
+        clock: Clock,
+        observer: Observer,
+        canary_interval_s: float = 0.0,
     ) -> None:
-        """Start nothing. ``num_slots``: batches with the engine at once, prefetched ones included."""
+        """Start nothing.
+
+        ``num_slots``: batches with the engine at once, prefetched ones included. ``canary_interval_s``: in
+        which each variant is asked whether its answers are still the same; 0 for never.
+        """
         self._engine = engine
         self._limits = limits
         self._num_slots = num_slots
@@ -64,6 +77,7 @@ class LocalBackend:
         self._budgets: dict[Shape, int] = {}
         self._engine_busy_s = 0.0
         self._num_batches = 0
+        self._canary = Canary(self.submit, clock=clock, interval_s=canary_interval_s)
 
     async def start(self, *, calibrate_budget: bool) -> None:
         """Load and warm up every variant, then take work.
@@ -77,8 +91,11 @@ class LocalBackend:
         warm = await asyncio.wrap_future(self._engine.start(max_batch_tokens=self._limits.max_batch_tokens))
         self._loaded = {loaded.card.name: loaded for loaded in warm.loaded}
         self._calibrate(warm, calibrate_budget=calibrate_budget)
+        for loaded in warm.loaded:
+            await self._watch(loaded)
         if self._phase is Phase.STARTING:
             self._phase = Phase.READY
+            self._canary.start()
 
     async def submit(self, work: Work) -> Outcome:
         """Answer a work; cancelling the awaiting task gives it up.
@@ -123,6 +140,7 @@ class LocalBackend:
             phase=self._phase,
             backlog_s=scheduler.backlog_s,
             cost_error_p90=max(errors, default=None),
+            canaries=self._canary.statistics(),
         )
 
     async def drain(self, timeout_s: float) -> bool:
@@ -136,6 +154,7 @@ class LocalBackend:
         self._phase = Phase.CLOSED
         self._pending.fail_all(NotReadyError(WHY_NOT_READY[Phase.CLOSED]))
         self._engine.stop()
+        self._canary.close()
         for handle in (self._timer, self._next_pump, *self._tasks):
             if handle is not None:
                 handle.cancel()
@@ -157,6 +176,19 @@ class LocalBackend:
                 device=shape.device,
                 max_batch_tokens=budget,
             )
+
+    async def _watch(self, loaded: Loaded) -> None:
+        """Ask a new variant's canary once, so that its answers can be held to these."""
+        if not (self._canary.is_on and loaded.canary):
+            return
+        lane = default_lane(loaded.card)
+        run = await asyncio.wrap_future(self._engine.run(lane, loaded.canary))
+        if isinstance(run, Failed):
+            raise StartupError(
+                f"Variant {loaded.card.name} cannot answer its canary on this device: "
+                f"{type(run.error).__name__}."
+            ) from run.error
+        self._canary.watch(loaded.card, lane, loaded.canary, run.logits)
 
     def _shape_of(self, lane: Lane) -> Shape:
         shape = self._loaded[lane.variant].shape

@@ -27,13 +27,15 @@ class Loaded:
 
     ``shape``: what its batches cost, at its last layer. ``padding_idx``: positions start one
     after it. ``held_bytes``: the memory of its weights by what is in it; variants with an entry of
-    one key share it.
+    one key share it. ``canary``: sequences that it can be asked at any time to see whether its answers
+    are still the same, int32 ``[L]`` each.
     """
 
     card: VariantCard
     shape: Shape
     padding_idx: int
     held_bytes: Mapping[str, int] = field(default_factory=dict)
+    canary: tuple[NDArray[np.int32], ...] = ()
 
 
 class Device(Protocol):

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from service.domain import Lane, VariantCard
 
 _PADDING_IDX = 1
+_CANARY = np.array((0, 5, 2), dtype=np.int32)
 
 
 class FakeDeviceError(Exception):
@@ -40,10 +41,10 @@ class FakeDevice:
     poison_id: int | None = None
 
     def load(self) -> Iterator[Loaded]:
-        """Describe the variants; nothing is loaded."""
+        """Describe the variants; nothing is loaded. Each has a canary of three tokens."""
         for card in self.variants:
             shape = Shape(architecture="fake", dtype=card.dtype, layer=card.num_layers, device="fake")
-            yield Loaded(card=card, shape=shape, padding_idx=_PADDING_IDX)
+            yield Loaded(card=card, shape=shape, padding_idx=_PADDING_IDX, canary=(_CANARY,))
 
     def forward(self, lane: Lane, batch: PackedBatch) -> NDArray[np.float32]:
         """Give token t the row ``[(id + position + layer) % (7 + c)]`` over columns c.

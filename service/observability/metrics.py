@@ -3,8 +3,9 @@
 Rules: names are those of the design and start with ``xlmr_``; base units; labels come from
 closed sets, and every series of a variant exists from the moment that it is loaded, at
 zero, so that rates and alerts do not start in the dark. The registry is handed in. Metrics
-observe: nothing depends on them. The file is long because it is a list: one place to look a
-metric up in.
+observe: nothing depends on them. What is observed of requests and batches is tallied and told
+at each ``read``, all of it on the event loop. The file is long because it is a list: one place
+to look a metric up in.
 """
 
 from __future__ import annotations
@@ -12,17 +13,25 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from prometheus_client import Counter, Gauge, Histogram
+from prometheus_client import Counter, Gauge
 from prometheus_client.exposition import choose_encoder
 
 from service.domain import Result, Stage
+from service.observability.tally import BulkHistogram, Count, Tally
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from prometheus_client import CollectorRegistry
 
-    from service.domain import BackendStatistics, BatchReport, RequestReport, VariantCard
+    from service.domain import (
+        BackendStatistics,
+        BatchReport,
+        CanaryStatistics,
+        RequestReport,
+        Stages,
+        VariantCard,
+    )
 
 # One sub-word on a GPU takes a few milliseconds, 256 long texts on two CPU cores a minute;
 # edges at 0.1, 0.25, 0.5 and 1 s, where latency objectives are usually put.
@@ -44,16 +53,23 @@ LOADED, FAILED = "ok", "failed"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _VariantSeries:
-    """The series of one variant, looked up once: by labels that costs more than counting."""
+    """The series of one variant, looked up once: by labels that costs more than counting.
 
-    duration: Histogram
-    stages: dict[Stage, Histogram]
-    inputs: Counter
-    tokens: Counter
-    truncated: Counter
-    batches: dict[str, Counter]
-    predicted: Counter
-    actual: Counter
+    ``duration``: where an observation goes that has an exemplar, which a tally cannot hold.
+    """
+
+    duration: BulkHistogram
+    durations: Tally
+    tokenize: Tally
+    queue: Tally
+    infer: Tally
+    decode: Tally
+    inputs: Count
+    tokens: Count
+    truncated: Count
+    batches: dict[str, Count]
+    predicted: Count
+    actual: Count
 
 
 class Metrics:
@@ -72,11 +88,29 @@ class Metrics:
         self._cuts = tuple(cuts)
         self._make_request_metrics()
         self._make_backend_metrics()
-        for reason in reasons:
-            self._rejected.labels(reason)
+        self._tallies: list[Count | Tally] = []
+        self._rejected_by = {reason: self._count(self._rejected.labels(reason)) for reason in reasons}
+        self._deadlines = self._count(self._deadline_missed)
+        self._cancellations = self._count(self._cancelled)
+        self._batch_tallies = (
+            self._tally(self._batch_tokens, TOKENS_EDGES),
+            self._tally(self._batch_sequences, SEQUENCES_EDGES),
+            self._tally(self._batch_fill, FILL_EDGES),
+        )
+        self._errors = self._tally(self._prediction_error, ERROR_EDGES)
+        self._busy = self._count(self._engine_busy)
         self._by_variant: dict[str, _VariantSeries] = {}
-        self._requests_by: dict[tuple[str, str, Result], Counter] = {}
+        self._requests_by: dict[tuple[str, str, Result], Count] = {}
+        self._canaries: dict[str, CanaryStatistics] = {}
         self._open_requests(NO_VARIANT)
+
+    def _count(self, counter: Counter) -> Count:
+        self._tallies.append(count := Count(counter))
+        return count
+
+    def _tally(self, histogram: BulkHistogram, edges: tuple[float, ...]) -> Tally:
+        self._tallies.append(tally := Tally(histogram, edges))
+        return tally
 
     def _make_request_metrics(self) -> None:
         registry = self._registry
@@ -86,14 +120,14 @@ class Metrics:
             ["variant", "protocol", "outcome"],
             registry=registry,
         )
-        self._duration = Histogram(
+        self._duration = BulkHistogram(
             "xlmr_request_duration_seconds",
             "Time from the body read to the answer's bytes, of answered requests.",
             ["variant"],
             buckets=SECONDS_EDGES,
             registry=registry,
         )
-        self._stage = Histogram(
+        self._stage = BulkHistogram(
             "xlmr_stage_duration_seconds",
             "Time of answered requests by stage; the stages add up to the request.",
             ["variant", "stage"],
@@ -141,19 +175,19 @@ class Metrics:
             ["variant", "cut"],
             registry=registry,
         )
-        self._batch_tokens = Histogram(
+        self._batch_tokens = BulkHistogram(
             "xlmr_batch_tokens",
             "Tokens in a batch; there is no padding.",
             buckets=TOKENS_EDGES,
             registry=registry,
         )
-        self._batch_sequences = Histogram(
+        self._batch_sequences = BulkHistogram(
             "xlmr_batch_sequences", "Sequences in a batch.", buckets=SEQUENCES_EDGES, registry=registry
         )
         self._engine_busy = Counter(
             "xlmr_engine_busy_seconds_total", "Time that the engine spent on batches.", registry=registry
         )
-        self._batch_fill = Histogram(
+        self._batch_fill = BulkHistogram(
             "xlmr_batch_fill_ratio",
             "Tokens in a batch over its budget; 1 where it held more.",
             buckets=FILL_EDGES,
@@ -181,7 +215,7 @@ class Metrics:
             ["variant"],
             registry=registry,
         )
-        self._prediction_error = Histogram(
+        self._prediction_error = BulkHistogram(
             "xlmr_batch_prediction_error_ratio",
             "Difference of predicted and actual engine time of a batch, over the actual.",
             buckets=ERROR_EDGES,
@@ -206,13 +240,25 @@ class Metrics:
         )
         self._canary_ok = Gauge(
             "xlmr_canary_ok",
-            "Whether a variant passed its canary, a comparison with float32 when it was loaded.",
+            "Whether a variant answers its canary as it did when it was loaded.",
             ["variant"],
             registry=registry,
         )
         self._canary_error = Gauge(
             "xlmr_canary_max_relative_error_ratio",
-            "Largest difference from float32 that the canary found, over the largest logit.",
+            "Largest difference from the answers at load in the latest check, over the largest logit.",
+            ["variant"],
+            registry=registry,
+        )
+        self._canary_checks = Counter(
+            "xlmr_canary_checks_total",
+            "Checks of a variant's canary by result; skipped ones were not answered.",
+            ["variant", "result"],
+            registry=registry,
+        )
+        self._parity_error = Gauge(
+            "xlmr_parity_max_relative_error_ratio",
+            "Largest difference from float32 when a variant was loaded, over the largest logit.",
             ["variant"],
             registry=registry,
         )
@@ -248,74 +294,108 @@ class Metrics:
             self._shared.labels(card.name).set(card.shared_bytes)
             if card.parity is not None:  # one that fails is not served
                 self._canary_ok.labels(card.name).set(1)
-                self._canary_error.labels(card.name).set(card.parity.max_error)
+                self._parity_error.labels(card.name).set(card.parity.max_error)
             self._loads.labels(card.name, LOADED).inc()
             self._loads.labels(card.name, FAILED)
             self._open_requests(card.name)
-            self._by_variant[card.name] = _VariantSeries(
-                duration=self._duration.labels(card.name),
-                stages={stage: self._stage.labels(card.name, stage.value) for stage in Stage},
-                inputs=self._inputs.labels(card.name),
-                tokens=self._tokens.labels(card.name),
-                truncated=self._truncated.labels(card.name),
-                batches={cut: self._batches.labels(card.name, cut) for cut in self._cuts},
-                predicted=self._batch_predicted.labels(card.name),
-                actual=self._batch_actual.labels(card.name),
-            )
+            self._by_variant[card.name] = self._open_series(card.name)
 
     def _open_requests(self, variant: str) -> None:
         for protocol in self._protocols:
             for result in Result:
-                key = (variant, protocol, result)
-                self._requests_by[key] = self._requests.labels(variant, protocol, result.value)
+                counter = self._requests.labels(variant, protocol, result.value)
+                self._requests_by[variant, protocol, result] = self._count(counter)
+
+    def _open_series(self, variant: str) -> _VariantSeries:
+        def stage(of: Stage) -> Tally:
+            return self._tally(self._stage.labels(variant, of.value), SECONDS_EDGES)
+
+        duration = self._duration.labels(variant)
+        return _VariantSeries(
+            duration=duration,
+            durations=self._tally(duration, SECONDS_EDGES),
+            tokenize=stage(Stage.TOKENIZE),
+            queue=stage(Stage.QUEUE),
+            infer=stage(Stage.INFER),
+            decode=stage(Stage.DECODE),
+            inputs=self._count(self._inputs.labels(variant)),
+            tokens=self._count(self._tokens.labels(variant)),
+            truncated=self._count(self._truncated.labels(variant)),
+            batches={cut: self._count(self._batches.labels(variant, cut)) for cut in self._cuts},
+            predicted=self._count(self._batch_predicted.labels(variant)),
+            actual=self._count(self._batch_actual.labels(variant)),
+        )
 
     def request_ended(self, report: RequestReport) -> None:
         """Count a request; durations and volumes only where it was answered."""
         variant = NO_VARIANT if report.variant is None else report.variant
-        self._requests_by[variant, report.protocol, report.result].inc()
-        if report.reason is not None:
-            self._rejected.labels(report.reason).inc()
-        if report.result is Result.DEADLINE:
-            self._deadline_missed.inc()
-        if report.result is Result.CANCELLED:
-            self._cancelled.inc()
+        self._requests_by[variant, report.protocol, report.result].pending += 1
         stages = report.stages
-        if stages is None:
+        if stages is not None:
+            self._count_answer(self._by_variant[variant], report, stages)
             return
-        series = self._by_variant[variant]
+        if report.reason is not None:
+            self._rejected_by[report.reason].pending += 1
+        if report.result is Result.DEADLINE:
+            self._deadlines.pending += 1
+        if report.result is Result.CANCELLED:
+            self._cancellations.pending += 1
+
+    def _count_answer(self, series: _VariantSeries, report: RequestReport, stages: Stages) -> None:
         trace = report.trace
-        exemplar = {"trace_id": trace.trace_id} if trace is not None and trace.sampled else None
-        series.duration.observe(stages.total_s, exemplar)
-        series.stages[Stage.TOKENIZE].observe(stages.tokenize_s)
-        series.stages[Stage.QUEUE].observe(stages.queue_s)
-        series.stages[Stage.INFER].observe(stages.infer_s)
-        series.stages[Stage.DECODE].observe(stages.decode_s)
-        series.inputs.inc(report.num_inputs)
-        series.tokens.inc(report.num_tokens)
-        series.truncated.inc(report.num_truncated)
+        if trace is not None and trace.sampled:
+            series.duration.observe(stages.total_s, {"trace_id": trace.trace_id})
+        else:
+            series.durations.add(stages.total_s)
+        series.tokenize.add(stages.tokenize_s)
+        series.queue.add(stages.queue_s)
+        series.infer.add(stages.infer_s)
+        series.decode.add(stages.decode_s)
+        series.inputs.pending += report.num_inputs
+        series.tokens.pending += report.num_tokens
+        series.truncated.pending += report.num_truncated
 
     def batch_ended(self, report: BatchReport) -> None:
         """Count a batch, failed ones too: the engine was busy with them."""
         series = self._by_variant[report.variant]
-        series.batches[report.cut].inc()
-        self._batch_tokens.observe(report.num_tokens)
-        self._batch_sequences.observe(report.num_sequences)
-        self._batch_fill.observe(min(1.0, report.num_tokens / report.max_tokens))
-        self._engine_busy.inc(report.engine_s)
+        series.batches[report.cut].pending += 1
+        tokens, sequences, fill = self._batch_tallies
+        tokens.add(report.num_tokens)
+        sequences.add(report.num_sequences)
+        fill.add(min(1.0, report.num_tokens / report.max_tokens))
+        self._busy.pending += report.engine_s
         # A batch that failed says nothing of the model, nor does one before there was a model.
         if report.predicted_s > 0.0 and report.engine_s > 0.0 and not report.failed:
-            series.predicted.inc(report.predicted_s)
-            series.actual.inc(report.engine_s)
-            self._prediction_error.observe(abs(report.predicted_s / report.engine_s - 1.0))
+            series.predicted.pending += report.predicted_s
+            series.actual.pending += report.engine_s
+            self._errors.add(abs(report.predicted_s / report.engine_s - 1.0))
+
+    def flush(self) -> None:
+        """Tell the metrics what was tallied since the last time; on the event loop."""
+        for tally in self._tallies:
+            tally.empty()
 
     def read(self, statistics: BackendStatistics, *, ready: bool) -> None:
-        """Take a reading into the gauges; call it just before exposition."""
+        """Take a reading, and what was tallied; call it on the event loop, just before exposition."""
+        self.flush()
         self._queue_requests.set(statistics.queue_requests)
         self._queue_tokens.set(statistics.queue_tokens)
         self._queue_predicted.set(statistics.backlog_s)
         if statistics.cost_error_p90 is not None:
             self._cost_error.set(statistics.cost_error_p90)
+        for canary in statistics.canaries:
+            self._read_canary(canary)
         self._ready.set(ready)
+
+    def _read_canary(self, canary: CanaryStatistics) -> None:
+        before = self._canaries.get(canary.variant)
+        self._canaries[canary.variant] = canary
+        self._canary_ok.labels(canary.variant).set(canary.ok)
+        self._canary_error.labels(canary.variant).set(canary.difference)
+        counts = {"ok": canary.num_ok, "failed": canary.num_failed, "skipped": canary.num_skipped}
+        told = (0, 0, 0) if before is None else (before.num_ok, before.num_failed, before.num_skipped)
+        for (result, count), seen in zip(counts.items(), told, strict=True):
+            self._canary_checks.labels(canary.variant, result).inc(count - seen)
 
     def exposition(self, accept: str) -> tuple[bytes, str]:
         """Return the body and content type that suit an Accept header; OpenMetrics where asked."""

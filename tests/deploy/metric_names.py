@@ -58,6 +58,7 @@ DESIGNED = (
         """
         xlmr_batch_predicted_seconds_total{variant} xlmr_batch_actual_seconds_total{variant}
         xlmr_deadline_missed_total xlmr_cancelled_total xlmr_variant_loads_total{variant,result}
+        xlmr_canary_checks_total{variant,result}
         xlmr_load_offered_total xlmr_load_sent_total xlmr_load_completed_total{outcome}
         process_cpu_seconds_total
         """,
@@ -68,6 +69,7 @@ DESIGNED = (
         xlmr_queue_predicted_seconds xlmr_cost_error_p90_ratio
         xlmr_variant_owned_bytes{variant} xlmr_variant_shared_bytes{variant}
         xlmr_canary_ok{variant} xlmr_canary_max_relative_error_ratio{variant}
+        xlmr_parity_max_relative_error_ratio{variant}
         xlmr_build_info{version,revision,torch,python}
         xlmr_gpu_utilisation_ratio{gpu} xlmr_gpu_memory_used_bytes{gpu} xlmr_gpu_power_watts{gpu}
         xlmr_load_inflight_requests xlmr_load_run_info{run,arm,trace,target}
@@ -106,7 +108,7 @@ def exported_metrics() -> tuple[Metric, ...]:
 
 
 def _described(part: MetricWrapperBase) -> Metric:
-    kind = KINDS[type(part)]
+    kind = next(kind for library, kind in KINDS.items() if isinstance(part, library))
     name = f"{part._name}_total" if kind == "counter" else part._name
     return Metric(name=name, kind=kind, labels=tuple(part._labelnames))
 

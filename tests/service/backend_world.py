@@ -120,9 +120,13 @@ class Asked:
 class ManualEngine:
     """An engine that runs a batch when a test says so; a logit is the sum of a sequence's ids."""
 
-    def __init__(self, clock: FakeClock, cards: Many[VariantCard]) -> None:
+    def __init__(
+        self, clock: FakeClock, cards: Many[VariantCard], canary: tuple[NDArray[np.int32], ...] = ()
+    ) -> None:
         self._clock = clock
         self._cards = cards
+        self._canary = canary
+        self.wrong = 0.0  # added to every logit
         self.alive = True
         self.asked: list[Asked] = []
         self.started: Future[Warm] = Future()
@@ -130,7 +134,9 @@ class ManualEngine:
 
     def start(self, *, max_batch_tokens: int) -> Future[Warm]:
         del max_batch_tokens  # nothing is warmed up
-        loaded = tuple(Loaded(card=one, shape=SHAPE, padding_idx=PADDING_IDX) for one in self._cards)
+        loaded = tuple(
+            Loaded(card=one, shape=SHAPE, padding_idx=PADDING_IDX, canary=self._canary) for one in self._cards
+        )
         self.started.set_result(Warm(loaded=loaded, measurements=self.measured))
         return self.started
 
@@ -150,7 +156,9 @@ class ManualEngine:
         """Let a batch take so long and succeed."""
         started_at = self._clock.time()
         await self._clock.advance(seconds)
-        logits = tuple(np.array([sequence.sum()], dtype=np.float32) for sequence in asked.sequences)
+        logits = tuple(
+            np.array([sequence.sum() + self.wrong], dtype=np.float32) for sequence in asked.sequences
+        )
         asked.future.set_result(Run(logits=logits, started_at=started_at, finished_at=self._clock.time()))
         await settle()
 
@@ -179,9 +187,17 @@ class Recorder:
 class World:
     """A backend between a fake clock and a manual engine."""
 
-    def __init__(self, *, num_slots: int = 2, **limits: float) -> None:
+    def __init__(
+        self,
+        *,
+        num_slots: int = 2,
+        cards: Many[VariantCard] | None = None,
+        canary: tuple[NDArray[np.int32], ...] = (),
+        canary_interval_s: float = 0.0,
+        **limits: float,
+    ) -> None:
         self.clock = FakeClock()
-        self.engine = ManualEngine(self.clock, [card("v"), card("w"), card("e", "embed")])
+        self.engine = ManualEngine(self.clock, cards or [card("v"), card("w"), card("e", "embed")], canary)
         self.observer = Recorder()
         values: dict[str, float] = {"max_batch_tokens": 10, "max_queue_tokens": 1000, "max_wait_s": 0.0}
         self.backend = LocalBackend(
@@ -190,6 +206,7 @@ class World:
             num_slots=num_slots,
             clock=self.clock,
             observer=self.observer,
+            canary_interval_s=canary_interval_s,
         )
         self._ids = count()
 

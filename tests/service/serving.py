@@ -131,6 +131,7 @@ def served(
     ``wait``: for the weights to be loaded.
     """
     fixed = {"catalogue": catalogue, "device": "cpu", "torch_threads": 1, "max_batch_tokens": 2048}
+    fixed |= {"canary_interval_s": 0}  # batches are counted here
     settings = read_settings(**(fixed | given))
     loaded = threading.Event()
     service = create_service(

@@ -10,7 +10,16 @@ import pytest
 from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 
-from service.domain import BackendStatistics, BatchReport, RequestReport, Result, Stage, Stages, VariantParity
+from service.domain import (
+    BackendStatistics,
+    BatchReport,
+    CanaryStatistics,
+    RequestReport,
+    Result,
+    Stage,
+    Stages,
+    VariantParity,
+)
 from service.observability.metrics import NO_VARIANT, Metrics
 from tests.service.backend_world import card
 
@@ -58,6 +67,9 @@ def test_answered_requests_count_with_all_that_they_took(
 ) -> None:
     metrics.request_ended(answered())
     metrics.request_ended(answered(num_inputs=1, num_tokens=2, num_truncated=0))
+    assert registry.get_sample_value("xlmr_inputs_total", {"variant": "v"}) == 0.0, "not told yet"
+    metrics.flush()
+    metrics.flush()  # told once
     read = registry.get_sample_value
     assert read("xlmr_requests_total", {"variant": "v", "protocol": "native", "outcome": "ok"}) == 2.0
     assert read("xlmr_inputs_total", {"variant": "v"}) == 4.0
@@ -84,6 +96,7 @@ def test_refused_requests_count_by_reason_and_not_by_duration(
         (None, Result.CANCELLED, None),
     ]:
         metrics.request_ended(RequestReport(variant=variant, protocol="native", result=result, reason=reason))
+    metrics.flush()
     read = registry.get_sample_value
     labels = {"protocol": "native"}
     assert read("xlmr_requests_total", labels | {"variant": "v", "outcome": "overloaded"}) == 1.0
@@ -114,6 +127,7 @@ def test_batches_count_with_their_cut_and_size(registry: CollectorRegistry, metr
                 failed=failed,
             )
         )
+    metrics.flush()
     read = registry.get_sample_value
     assert read("xlmr_batches_total", {"variant": "v", "cut": "budget"}) == 1.0
     assert read("xlmr_batches_total", {"variant": "v", "cut": "empty"}) == 2.0
@@ -130,24 +144,58 @@ def test_batches_count_with_their_cut_and_size(registry: CollectorRegistry, metr
     assert read("xlmr_batch_prediction_error_ratio_sum") == pytest.approx(0.2)
 
 
+def reading(**changed: object) -> BackendStatistics:
+    values: dict[str, object] = {
+        "queue_requests": 3,
+        "queue_tokens": 70,
+        "engine_busy_s": 1.0,
+        "num_batches": 2,
+        "ready": True,
+        "backlog_s": 1.5,
+        "cost_error_p90": 0.25,
+    }
+    return BackendStatistics(**(values | changed))  # type: ignore[arg-type]  # a table of every field
+
+
+def checked(**changed: object) -> CanaryStatistics:
+    values: dict[str, object] = {
+        "variant": "v",
+        "ok": True,
+        "difference": 0.0,
+        "num_ok": 0,
+        "num_failed": 0,
+        "num_skipped": 0,
+    }
+    return CanaryStatistics(**(values | changed))  # type: ignore[arg-type]  # a table of every field
+
+
+def test_a_canary_is_told_as_it_was_last_seen_and_its_checks_are_counted(
+    registry: CollectorRegistry, metrics: Metrics
+) -> None:
+    read = registry.get_sample_value
+    metrics.read(reading(canaries=(checked(),)), ready=True)
+    checks = [("ok", 0.0), ("failed", 0.0), ("skipped", 0.0)]
+    for result, count in checks:
+        assert read("xlmr_canary_checks_total", {"variant": "v", "result": result}) == count
+    metrics.read(reading(canaries=(checked(num_ok=3, num_skipped=1, difference=0.002),)), ready=True)
+    later = checked(ok=False, difference=0.5, num_ok=3, num_failed=2, num_skipped=1)
+    for _ in range(2):  # the same reading twice is counted once
+        metrics.read(reading(canaries=(later,)), ready=True)
+    for result, count in [("ok", 3.0), ("failed", 2.0), ("skipped", 1.0)]:
+        assert read("xlmr_canary_checks_total", {"variant": "v", "result": result}) == count
+    assert read("xlmr_canary_ok", {"variant": "v"}) == 0.0
+    assert read("xlmr_canary_max_relative_error_ratio", {"variant": "v"}) == 0.5
+
+
 def test_gauges_are_what_was_read_last(registry: CollectorRegistry, metrics: Metrics) -> None:
-    reading = BackendStatistics(
-        queue_requests=3,
-        queue_tokens=70,
-        engine_busy_s=1.0,
-        num_batches=2,
-        ready=True,
-        backlog_s=1.5,
-        cost_error_p90=0.25,
-    )
-    metrics.read(reading, ready=True)
+    metrics.read(reading(), ready=True)
     read = registry.get_sample_value
     assert read("xlmr_queue_requests") == 3.0
     assert read("xlmr_queue_tokens") == 70.0
     assert read("xlmr_queue_predicted_seconds") == 1.5
     assert read("xlmr_cost_error_p90_ratio") == 0.25
     assert read("xlmr_ready") == 1.0
-    metrics.read(reading, ready=False)
+    metrics.read(reading(), ready=False)
     assert read("xlmr_ready") == 0.0
 
 
@@ -159,7 +207,7 @@ def test_variants_are_described(registry: CollectorRegistry, metrics: Metrics) -
     assert read("xlmr_variant_info", first | common) == 1.0
     assert read("xlmr_variant_info", second | common) == 1.0
     assert read("xlmr_canary_ok", {"variant": "v"}) == 1.0
-    assert read("xlmr_canary_max_relative_error_ratio", {"variant": "v"}) == 0.125
+    assert read("xlmr_parity_max_relative_error_ratio", {"variant": "v"}) == 0.125
     assert read("xlmr_canary_ok", {"variant": "w"}) is None, "it was not measured"
     assert read("xlmr_variant_loads_total", {"variant": "v", "result": "ok"}) == 1.0
     assert read("xlmr_variant_loads_total", {"variant": "v", "result": "failed"}) == 0.0
@@ -186,7 +234,7 @@ def test_every_series_stands_at_zero_before_any_traffic(
     for reason in REASONS:
         assert ("xlmr_rejected_total", reason) in series
     # What is known from the moment that a variant is loaded.
-    loaded = ("_created", "_info", "_bytes", "_loads_total", "canary_ok", "canary_max_relative_error_ratio")
+    loaded = ("_created", "_info", "_bytes", "_loads_total", "canary_ok", "parity_max_relative_error_ratio")
     counted = [sample for sample in samples if not sample.name.endswith(loaded)]
     assert {sample.value for sample in counted} == {0.0}
 
@@ -206,6 +254,7 @@ def test_traffic_opens_no_series_that_was_not_there(registry: CollectorRegistry,
             metrics.request_ended(
                 RequestReport(variant=None, protocol="native", result=result, reason=reason)
             )
+    metrics.flush()
     assert series() == before
 
 
@@ -234,8 +283,9 @@ def test_promtool_has_nothing_to_say(metrics: Metrics) -> None:
     if promtool is None:
         pytest.skip("no promtool here; it comes with Debian's package prometheus")
     metrics.request_ended(answered())
+    metrics.read(reading(canaries=(checked(),)), ready=True)
     body, _ = metrics.exposition("")
-    checked = subprocess.run(
+    done = subprocess.run(
         [promtool, "check", "metrics"], input=body, capture_output=True, check=False, timeout=30
     )
-    assert (checked.returncode, checked.stdout, checked.stderr) == (0, b"", b"")
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
