@@ -28,6 +28,7 @@ class Bounds:
     lateness_s: float = 0.005
     lateness_of_latency_ratio: float = 0.05
     rate_ratio: float = 0.01
+    unusable_ratio: float = 0.01
     generator_cpu_ratio: float = 0.8
     steal_ratio: float = 0.01
     hub_delay_s: float = 0.020
@@ -47,6 +48,8 @@ class Measurements:
     same arrivals over the span in which they were sent. ``generator_cpu_ratio``: of one core,
     the busiest worker's. ``steal_ratio``: of the time of the cores used. ``hub_delay_p99_s``:
     how late the heartbeat ran. ``clock_drift_ratio``: wall time gained on monotonic time.
+    ``unusable_ratio``: of the requests that were sent, those whose connection broke or whose
+    answer was none of this API. ``target_answers``: whether it did after the last request.
     ``num_recorded``: rows of samples, one an arrival. ``arrivals``: sent instants against
     their law. ``changed_weights``: variants whose digest was another at the end; None where
     the server gives no digests.
@@ -66,6 +69,8 @@ class Measurements:
     clock_drift_ratio: float | None = None
     arrivals: Fit | None = None
     changed_weights: tuple[str, ...] | None = None
+    unusable_ratio: float | None = None
+    target_answers: bool | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,6 +90,8 @@ def check(found: Measurements, bounds: Bounds | None = None) -> tuple[Check, ...
     return (
         _complete(found),
         _workers(found),
+        _target(found),
+        _ANSWERS.check(found.unusable_ratio, allowed.unusable_ratio),
         _lateness(found, allowed),
         _rate(found, allowed),
         _law(found, allowed),
@@ -129,6 +136,24 @@ def _workers(found: Measurements) -> Check:
             if lost == 0
             else f"{lost} of {found.num_workers} workers died or fell silent: part of the load was not sent. "
             "Read their logs, and run again."
+        ),
+    )
+
+
+def _target(found: Measurements) -> Check:
+    name, allowed = "target", "answers to the end"
+    if found.target_answers is None:
+        return _unknown(name, allowed)
+    return Check(
+        name=name,
+        passed=found.target_answers,
+        measured=allowed if found.target_answers else "gone",
+        allowed=allowed,
+        sentence=(
+            "The target still answered after the last request."
+            if found.target_answers
+            else "The target no longer answered after the last request: it ended during the run. "
+            "Read its log, start it, and run again."
         ),
     )
 
@@ -238,6 +263,13 @@ _RATE = _Gate(
     good="The load sent was the load offered.",
     bad="is how far the rate sent is from the rate scheduled. "
     "Use more processes or a quieter machine, or lower the rate.",
+)
+_ANSWERS = _Gate(
+    name="answers",
+    unit="%",
+    good="The target answered as this API does.",
+    bad="of the requests got a broken connection, or an answer that is none of this API: the others say "
+    "nothing of a service that works. Read the errors and the target's log, and run again.",
 )
 _GENERATOR = _Gate(
     name="generator's core",

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from loadtest.datasets.tasks import Head
+from loadtest.trace.samples import BAD_ANSWER
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -52,10 +53,10 @@ def read_answer(body: bytes, head: Head) -> Answer:
     try:
         reply = json.loads(body)
     except (ValueError, RecursionError):
-        return Answer(error="bad answer: not json")
+        return Answer(error=f"{BAD_ANSWER}not json")
     outputs = reply.get("outputs") if isinstance(reply, dict) else None
     if not isinstance(outputs, list) or len(outputs) != 1 or not isinstance(outputs[0], dict):
-        return Answer(error="bad answer: not one output")
+        return Answer(error=f"{BAD_ANSWER}not one output")
     output: dict[str, Any] = outputs[0]
     revision = reply.get("revision")
     known = revision if isinstance(revision, str) else None
@@ -66,11 +67,11 @@ def read_answer(body: bytes, head: Head) -> Answer:
     counted = tokens if isinstance(tokens, int) else None
     if head is Head.EMBED:
         vector = read_vector(output.get("embedding"))
-        error = None if vector is not None else "bad answer: no embedding"
+        error = None if vector is not None else f"{BAD_ANSWER}no embedding"
         return Answer(error=error, revision=known, tokens=counted, vector=vector)
     key, kind = _KEYS[head]
     if not isinstance(output.get(key), kind):
-        return Answer(error=f"bad answer: no {key}", revision=known, tokens=counted)
+        return Answer(error=f"{BAD_ANSWER}no {key}", revision=known, tokens=counted)
     text = json.dumps(output, ensure_ascii=False, separators=(",", ":"))
     return Answer(revision=known, tokens=counted, text=text)
 

@@ -22,7 +22,7 @@ from loadtest.driver.plan import FILE_NAME as PLAN_FILE
 from loadtest.driver.plan import Mode, Plan, read_plan
 from loadtest.driver.spool import read_records
 from loadtest.trace.embeddings import write_queries
-from loadtest.trace.samples import CUT_SHORT, SCHEMA, write_samples
+from loadtest.trace.samples import BAD_ANSWER, CUT_SHORT, SCHEMA, write_samples
 from loadtest.trace.schedule import load_trace
 
 if TYPE_CHECKING:
@@ -154,7 +154,7 @@ class _Collector:
             self.found.revisions.setdefault(self._plan.variants[task], set()).add(answer.revision)
         kept = self.vectors.get(task)
         if answer.vector is not None and kept and kept[0].shape != answer.vector.shape:
-            return Answer(error="bad answer: embedding of another length", tokens=answer.tokens)
+            return Answer(error=f"{BAD_ANSWER}embedding of another length", tokens=answer.tokens)
         return answer
 
     def _text(self, answer: Answer, arrival: Arrival) -> str | None:

@@ -1,21 +1,20 @@
 """What stands between Locust's events and a run: one object in the master, or in a local run.
 
 Locust starts a test (headless, or a click in its web UI); the director prepares it, lets a
-coordinator conduct it, has the samples collected in another process, and tells the shape when
-it is over. A second click runs it again, into a folder of its own (``OUT-2``).
+coordinator conduct it, has it judged by other processes, and tells the shape when it is over.
+A second click runs it again, into a folder of its own (``OUT-2``). A run that keeps no samples
+has them made all the same, for its verdict, in a folder that is removed afterwards.
 """
 
 from __future__ import annotations
 
-import json
 import logging
 import os
+import shutil
 import signal
-import subprocess
 import sys
 import time
 from contextlib import ExitStack
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import gevent
@@ -25,14 +24,13 @@ from locust.runners import MasterRunner
 from loadtest.driver import messages
 from loadtest.driver.assignment import Assignment
 from loadtest.driver.coordinator import Coordinator
-from loadtest.driver.errors import DriverError, UsageError
-from loadtest.driver.exporter import LiveMetrics, RunLabels, exporting
+from loadtest.driver.errors import DriverError
+from loadtest.driver.exporter import LAST_SCRAPE_S, LiveMetrics, RunLabels, exporting
 from loadtest.driver.fleet import Fleet
+from loadtest.driver.options import folder_of, plan_of
 from loadtest.driver.outcome import Status
-from loadtest.driver.plan import FILE_NAME, read_plan
-from loadtest.driver.prepare import Request, prepare
-from loadtest.driver.run_record import Setup, write_setup
-from loadtest.trace.arm import ArmError, load_arm
+from loadtest.driver.verdict import INVALID, conclude
+from loadtest.trace.arm import ArmError
 from loadtest.trace.items import TraceError
 
 if TYPE_CHECKING:
@@ -41,34 +39,17 @@ if TYPE_CHECKING:
     from locust.env import Environment
     from locust.rpc.protocol import Message
 
+    from loadtest.driver.options import Options
     from loadtest.driver.plan import Plan
     from loadtest.driver.progress import Progress
     from loadtest.driver.trace_source import TraceSource
 
 EXIT_USAGE = 2
-EXIT_INVALID = 5
 _LOG_INTERVAL_S = 5.0
 _TICK_S = 1.0
 _QUIT_TIMEOUT_S = 5.0
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Options:
-    """What the command line said. ``prepared``: folder of a run that was prepared by who started Locust."""
-
-    arm: Path | None
-    out: Path | None
-    prepared: Path | None
-    progress_fd: int | None
-    replicate: int
-    timeout_s: float
-    max_inflight: int
-    ready_timeout_s: float
-    num_warm: int
-    metrics_host: str = "127.0.0.1"
-    metrics_port: int | None = None
 
 
 class Director:
@@ -85,6 +66,8 @@ class Director:
         self._num_runs = 0
         self._num_workers = 0
         self._logged_at_s = 0.0
+        self._out: Path | None = None
+        self._words = ""
         self._live = LiveMetrics()
         self._exports = ExitStack()
 
@@ -102,6 +85,7 @@ class Director:
         events.test_start.add_listener(self._on_test_start)
         events.spawning_complete.add_listener(self._on_spawning_complete)
         events.test_stopping.add_listener(self._on_test_stopping)
+        events.quitting.add_listener(self._on_quitting)
         events.quit.add_listener(self._on_quit)
         options = self._options
         if options.metrics_port is not None:
@@ -115,7 +99,7 @@ class Director:
         if not self._running:
             runner = self._environment.runner
             self._num_workers = len(runner.clients.ready) if isinstance(runner, MasterRunner) else 1
-            self._over.clear()
+            self._over = Event()  # the last run may still be judged, and end its own
             self._running = True
         elif self._over.wait(_TICK_S):
             self._running = False
@@ -132,17 +116,19 @@ class Director:
         self._num_runs += 1
         self._logged_at_s = 0.0
         try:
-            plan = self._plan()
+            self._out = folder_of(self._options, self._num_runs)
+            plan = plan_of(self._options, self._out, self._environment.host, self._trace, self)
             times_us = [arrival.t_us for arrival in self._trace.load().arrivals]
         except (DriverError, ArmError, TraceError) as error:
             logger.error("%s", error)  # noqa: TRY400 - a sentence for the user, without a traceback
             self._environment.process_exit_code = EXIT_USAGE
+            self._discard()
             self._over.set()
             return
         assignment = Assignment(
             plan=plan,
             times_us=times_us,
-            out=self._options.prepared or self._out(),
+            out=self._out,
             num_workers=self._num_workers,
             num_warm=self._options.num_warm,
         )
@@ -151,86 +137,51 @@ class Director:
 
     def _on_spawning_complete(self, **_: Any) -> None:
         if self._coordinator is not None and self._greenlet is None:
-            self._greenlet = gevent.spawn(self._conduct, self._coordinator)
+            self._greenlet = gevent.spawn(self._conduct, self._coordinator, self._over)
 
     def _on_test_stopping(self, **_: Any) -> None:
         self._running = False  # Locust has ended the shape, or is about to; its next tick is a new run
         if self._coordinator is not None:
             self._coordinator.stop()
 
+    def _on_quitting(self, **_: Any) -> None:
+        """Say how the process ends, which Locust decides now: a run that is still being made is not valid."""
+        if self._coordinator is not None:
+            self._environment.process_exit_code = INVALID
+
     def _on_quit(self, **_: Any) -> None:
         """Keep what was measured when the process is told to end; Locust's greenlets are gone by now."""
         coordinator, greenlet = self._coordinator, self._greenlet
-        if coordinator is None or greenlet is None:
-            return
-        coordinator.stop()
-        if not coordinator.ended.wait(_QUIT_TIMEOUT_S):
-            greenlet.kill()
-            coordinator.give_up()
-            self._collect()
-        else:
-            greenlet.join()
+        if coordinator is not None and greenlet is not None:
+            coordinator.stop()
+            if not coordinator.ended.wait(_QUIT_TIMEOUT_S):
+                greenlet.kill()
+                coordinator.give_up()
+                self._judge()
+            else:
+                greenlet.join()
+        self._tell()
 
-    def _conduct(self, coordinator: Coordinator) -> None:
+    def _conduct(self, coordinator: Coordinator, over: Event) -> None:
         try:
             coordinator.conduct()
             if coordinator.outcome is not None and coordinator.outcome.message:
                 logger.error("%s", coordinator.outcome.message)
             if coordinator.outcome is None or coordinator.outcome.status is not Status.COMPLETE:
-                self._environment.process_exit_code = EXIT_INVALID
+                self._environment.process_exit_code = INVALID
             self._live.end(time.time())
-            self._collect()
+            self._judge()
+            self._await_scrape()
         finally:
             self._coordinator = self._greenlet = None
-            self._over.set()
-
-    def _out(self) -> Path | None:
-        """Return this run's folder; None where no samples are wanted."""
-        first = self._options.out
-        return (
-            first
-            if first is None or self._num_runs <= 1
-            else first.with_name(f"{first.name}-{self._num_runs}")
-        )
-
-    def _plan(self) -> Plan:
-        """Return the plan that was prepared outside, or prepare one now."""
-        options, out = self._options, self._out()
-        if options.prepared is not None:
-            return read_plan(options.prepared / FILE_NAME)
-        target = self._environment.host
-        if not target or options.arm is None:
-            raise UsageError("Say what to measure: --host http://HOST:PORT --arm FILE [--out DIR].")
-        request = Request(
-            target=target,
-            replicate=options.replicate,
-            timeout_s=options.timeout_s,
-            max_inflight=options.max_inflight,
-            ready_timeout_s=options.ready_timeout_s,
-            index=None if out is None else out / "index",
-        )
-        arm = load_arm(options.arm)
-        prepared = prepare(self._trace, arm, request, self)
-        for sentence in prepared.match.deviations:
-            logger.warning("%s", sentence)
-        if out is not None:
-            setup = Setup(
-                trace=self._trace.folder,
-                header=self._trace.load().header,
-                index=out / "index",
-                arm=arm,
-                prepared=prepared,
-                objectives=(),
-                command=tuple(sys.argv),
-            )
-            write_setup(out, setup)
-        return prepared.plan
+            over.set()
 
     def _labels(self, plan: Plan) -> RunLabels:
         """Return what this run is called; one that keeps nothing has a number only."""
-        out = self._options.prepared or self._out()
+        kept = self._options.prepared or self._options.out
+        name = f"run-{self._num_runs}" if kept is None or self._out is None else self._out.name
         return RunLabels(
-            run=f"run-{self._num_runs}" if out is None else out.name,
+            run=name,
             arm=plan.arm,
             trace=self._trace.load().header.name,
             target=plan.target,
@@ -259,15 +210,33 @@ class Director:
             if self._coordinator is not None and self._environment.runner is not None:
                 gevent.spawn(self._environment.runner.quit)
 
-    def _collect(self) -> None:
-        """Make samples of what was received in a process without a hub, unless Locust's starter does."""
-        out = self._out()
-        if self._options.prepared is not None or out is None:
+    def _judge(self) -> None:
+        """Have samples made and judged, unless Locust's starter does; only headless runs end with a table."""
+        if self._options.prepared is not None or self._out is None:
             return
-        command = [sys.executable, "-m", "loadtest.driver", "collect", str(out)]
-        done = subprocess.run(command, check=False, capture_output=True, text=True)
-        if done.returncode:
-            logger.error("%s", done.stderr.strip() or f"{json.dumps(command)} failed")
-            self._environment.process_exit_code = EXIT_INVALID
-        else:
-            logger.info("%s", done.stdout.strip())
+        verdict = conclude(self._out, keep=self._options.out is not None)
+        if verdict.log:
+            logger.log(logging.INFO if verdict.words else logging.ERROR, "%s", verdict.log)
+        if verdict.invalid:
+            self._environment.process_exit_code = INVALID
+        self._words = verdict.words
+        if not self._options.headless:
+            self._tell()
+        self._discard()
+
+    def _discard(self) -> None:
+        """Remove the folder of a run that keeps no samples."""
+        if self._out is not None and self._options.prepared is None and self._options.out is None:
+            shutil.rmtree(self._out, ignore_errors=True)
+
+    def _tell(self) -> None:
+        """Print the last verdict, once: below Locust's own statistics where the process ends with the run."""
+        words, self._words = self._words, ""
+        sys.stdout.write(words)
+        sys.stdout.flush()
+
+    def _await_scrape(self) -> None:
+        """Serve the metrics until they were read once more, if somebody reads them and the process ends."""
+        if self._options.headless and self._options.metrics_port is not None and self._live.was_scraped():
+            logger.info("Waiting for a last scrape of the metrics, at most %.0f s", LAST_SCRAPE_S)
+            self._live.wait_for_scrape(LAST_SCRAPE_S)

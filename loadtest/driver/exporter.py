@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from loadtest.driver.progress import Progress
     from loadtest.driver.tally import Distribution
 
+LAST_SCRAPE_S = 10.0  # two scrapes of Prometheus at the interval that deploy/prometheus sets
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunLabels:

@@ -55,7 +55,7 @@ def finish(out: Path, show: Callable[[int, int], None], *, keep_raw: bool = Fals
     changed, gone = _look_again(out, setup)
     trace_folder = (out / setup["trace"]).resolve()
     found = collect(out, trace_folder, show)
-    gauges = _gauges(outcome, found, changed)
+    gauges = _gauges(outcome, found, changed, answers=not gone)
     record = setup | {
         "gauges": gauges,
         "outcome": {
@@ -91,7 +91,9 @@ def _look_again(out: Path, setup: dict[str, Any]) -> tuple[tuple[str, ...] | Non
         return None, f"After the run: {error}"
 
 
-def _gauges(outcome: Outcome, found: Collected, changed: tuple[str, ...] | None) -> dict[str, Any]:
+def _gauges(
+    outcome: Outcome, found: Collected, changed: tuple[str, ...] | None, *, answers: bool
+) -> dict[str, Any]:
     """Return what only the generator could measure; of several workers the worst."""
     workers = outcome.workers
     return {
@@ -110,6 +112,7 @@ def _gauges(outcome: Outcome, found: Collected, changed: tuple[str, ...] | None)
         "clock_error_s": max((worker.clock.get("error_ns", 0) for worker in workers), default=0) / 1e9,
         "makespan_s": found.last_us / _US_PER_S,
         "changed_weights": None if changed is None else list(changed),
+        "target_answers": answers,
         "num_connections": sum(_all(workers, "num_connections")),
         "max_inflight": sum(_all(workers, "max_inflight")),
     }

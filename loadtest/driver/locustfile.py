@@ -22,8 +22,9 @@ from locust import LoadTestShape, User, events, task
 from locust.runners import MasterRunner, WorkerRunner
 
 from loadtest.driver.buckets import three_digits
-from loadtest.driver.director import EXIT_USAGE, Director, Options
+from loadtest.driver.director import EXIT_USAGE, Director
 from loadtest.driver.errors import UsageError
+from loadtest.driver.options import Options
 from loadtest.driver.trace_source import TraceSource
 from loadtest.driver.worker import Worker
 
@@ -159,6 +160,7 @@ def _options(parsed: Any) -> Options:
         max_inflight=parsed.max_inflight,
         ready_timeout_s=parsed.ready_timeout,
         num_warm=parsed.warm_connections,
+        headless=parsed.headless,
         metrics_host=parsed.metrics_host,
         metrics_port=parsed.metrics_port,
     )

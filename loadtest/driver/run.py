@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from loadtest.driver.collect import PARTS_FOLDER
 from loadtest.driver.errors import EngineError, UsageError
-from loadtest.driver.exporter import LiveMetrics, RunLabels, exporting
+from loadtest.driver.exporter import LAST_SCRAPE_S, LiveMetrics, RunLabels, exporting
 from loadtest.driver.finish import RunResult, finish
 from loadtest.driver.launch import Launch, last_words, launch
 from loadtest.driver.outcome import FILE_NAME as OUTCOME_FILE
@@ -27,8 +27,6 @@ if TYPE_CHECKING:
 
 MAX_PROCESSES = 64
 MAX_PORT = 65_535
-# Two scrapes of Prometheus at the interval that deploy/prometheus sets.
-_LAST_SCRAPE_S = 10.0
 
 
 class Show(Watcher, Protocol):
@@ -132,9 +130,9 @@ def _metrics(options: RunOptions, show: Show) -> Iterator[LiveMetrics]:
         show.exporting(url)
         yield live
         if live.was_scraped():
-            show.waiting_for_scrape(_LAST_SCRAPE_S)
+            show.waiting_for_scrape(LAST_SCRAPE_S)
             with contextlib.suppress(KeyboardInterrupt):  # the run is complete; only its last scrape is not
-                live.wait_for_scrape(_LAST_SCRAPE_S)
+                live.wait_for_scrape(LAST_SCRAPE_S)
 
 
 def _run(options: RunOptions, watcher: Show, live: LiveMetrics) -> RunResult:

@@ -18,7 +18,7 @@ from loadtest.analysis.validity import Bounds, Check, Measurements, check
 from loadtest.report.frames import with_durations
 from loadtest.report.run_files import COMPLETE, OPEN
 from loadtest.trace.arrivals import LawError, parse_law
-from loadtest.trace.samples import CUT_SHORT
+from loadtest.trace.samples import BAD_ANSWER, CUT_SHORT
 
 if TYPE_CHECKING:
     from loadtest.analysis.fit import Fit
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from loadtest.trace.schedule import Header
 
 MICRO = 1_000_000
+FOR_LOAD = (429, 503, 504)  # queue full, draining, deadline passed
 
 
 def check_run(run: RunFiles, bounds: Bounds | None = None) -> tuple[Check, ...]:
@@ -54,6 +55,8 @@ def measurements_of(run: RunFiles, bounds: Bounds) -> Measurements:
         clock_drift_ratio=gauges.clock_drift_ratio,
         arrivals=_fit(run.header, frame, bounds) if is_open else None,
         changed_weights=gauges.changed_weights,
+        unusable_ratio=_unusable_ratio(run.samples),
+        target_answers=gauges.target_answers,
     )
 
 
@@ -94,6 +97,20 @@ def _rate_over(instants_us: pl.Series) -> float | None:
     instants = instants_us.to_numpy()
     span_us = int(np.ptp(instants)) if instants.size else 0
     return (instants.size - 1) / (span_us / MICRO) if span_us else None
+
+
+def _unusable_ratio(samples: pl.DataFrame) -> float | None:
+    """Return the share of what was sent that broke, or was answered with something else than was asked for.
+
+    A timeout and a refusal for load are a service's own word on its speed; other refusals count only where
+    nothing was answered, since then there is nothing to time.
+    """
+    sent = samples.filter(pl.col("sent_us").is_not_null() & ~pl.col("error").fill_null("").is_in(CUT_SHORT))
+    failed = sent.filter(pl.col("error").is_not_null() & ~pl.col("censored"))
+    unusable = pl.col("status").is_null() | pl.col("error").str.starts_with(BAD_ANSWER)
+    if sent["error"].null_count() == 0:
+        unusable |= ~pl.col("status").is_in(FOR_LOAD)
+    return failed.filter(unusable).height / sent.height if sent.height else None
 
 
 def _fit(header: Header | None, frame: pl.DataFrame, bounds: Bounds) -> Fit | None:

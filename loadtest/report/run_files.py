@@ -64,6 +64,7 @@ class Gauges(BaseModel):
     hub_delay_p99_s: float | None = None
     clock_drift_ratio: float | None = None
     changed_weights: tuple[str, ...] | None = None
+    target_answers: bool | None = None
 
 
 class Ending(BaseModel):

@@ -63,6 +63,9 @@ SCHEMA = pl.Schema(
 CUT_SHORT = ("interrupted", "worker lost", "not sent")
 """Errors of arrivals whose end the run did not live to see; a run that has one is not valid."""
 
+BAD_ANSWER = "bad answer: "
+"""How an error begins where a reply came whole, but was no answer to what was asked."""
+
 _NEVER_NULL = ("i", "item", "task", "language", "arm", "replicate", "intended_us", "done_us", "censored")
 
 

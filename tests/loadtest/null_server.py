@@ -53,6 +53,7 @@ class Service:
         self.exit_after: int | None = options.get("exit_after")  # predicts, then the process ends with 9
         self.stall_at_s: float | None = options.get("stall_at_s")  # after the first predict
         self.stall_s: float = options.get("stall_s", 0.0)
+        self.tei: bool = options.get("tei", False)  # timing as Text Embeddings Inference tells it
         self.blind: bytes | None = None  # one answer to all, for benchmarks: nothing is read or kept
         if options.get("blind"):
             payload = json.dumps(
@@ -136,11 +137,18 @@ class Service:
         else:
             answers = [output] * len(request["inputs"])
         outputs = [{**answer, "usage": usage} for answer in answers]
+        if self.tei:
+            del usage["tokens"]  # they are in a header
         payload = json.dumps({"variant": variant, "revision": "r1", "outputs": outputs}).encode()
         return head(200, len(payload), self.timing(delay_s)) + payload
 
     def timing(self, delay_s: float) -> str:
-        """Return the header with the split of an answer's time."""
+        """Return the header with the split of an answer's time, or Text Embeddings Inference's five."""
+        if self.tei:
+            spent = {"total": delay_s, "tokenization": 0.0, "queue": delay_s - self.service_s}
+            spent["inference"] = self.service_s
+            tei = [f"x-{name}-time: {round(1e3 * seconds)}\r\n" for name, seconds in spent.items()]
+            return "".join([*tei, "x-compute-tokens: 7\r\n"])
         infer_ms, queue_ms = 1e3 * self.service_s, 1e3 * (delay_s - self.service_s)
         parts = {"tokenize": 0.0, "queue": queue_ms, "infer": infer_ms, "decode": 0.0, "total": 1e3 * delay_s}
         return "Server-Timing: " + ", ".join(f"{name};dur={ms:.3f}" for name, ms in parts.items()) + "\r\n"

@@ -35,6 +35,8 @@ GOOD = Measurements(
     clock_drift_ratio=-0.0001,
     arrivals=fit(np.linspace(0.001, 0.999, 500)[np.random.default_rng(0).permutation(500)]),
     changed_weights=(),
+    unusable_ratio=0.0,
+    target_answers=True,
 )
 
 
@@ -42,7 +44,7 @@ def test_a_good_run_has_no_reasons() -> None:
     checks = check(GOOD)
     assert reasons(checks) == ()
     assert all(one.passed for one in checks)
-    assert len({one.name for one in checks}) == len(checks) == 10
+    assert len({one.name for one in checks}) == len(checks) == 12
 
 
 @pytest.mark.parametrize(
@@ -60,6 +62,8 @@ def test_a_good_run_has_no_reasons() -> None:
         ({"clock_drift_ratio": -0.002}, r"0\.2 %"),
         ({"arrivals": fit(np.linspace(0.0, 0.8, 500))}, "do not follow the law"),
         ({"changed_weights": ("en.xnli",)}, "weights of en.xnli changed"),
+        ({"unusable_ratio": 0.011}, r"Answers: 1\.1 % \(<= 1 % allowed\)"),
+        ({"target_answers": False}, "no longer answered"),
     ],
 )
 def test_each_fault_is_one_reason(change: dict[str, Any], says: str) -> None:
@@ -85,7 +89,7 @@ def test_what_was_not_measured_is_said_and_does_not_fail() -> None:
     least = Measurements(num_scheduled=10, num_recorded=10, num_workers=1, num_workers_lost=0)
     checks = check(least)
     assert reasons(checks) == ()
-    assert sum(one.passed is None for one in checks) == 8
+    assert sum(one.passed is None for one in checks) == 10
     assert all("not measured" in one.sentence for one in checks if one.passed is None)
 
 
