@@ -27,13 +27,8 @@ from scipy import special, stats
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from loadtest.analysis.calibration import (
-    Calibration,
-    calibrate,
-    cases,
-    empty_start_blocks,
-    requests_as_units,
-)
+from loadtest.analysis.calibration import Calibration, calibrate
+from loadtest.analysis.calibration_cases import cases, empty_start_blocks, requests_as_units
 
 NEARLY = 0.02
 BATCH = 50

@@ -53,6 +53,23 @@ def student_interval(units: ArrayLike, level: float) -> Interval:
     return Interval(low=mean - half, high=mean + half, level=level)
 
 
+def log_student_interval(units: ArrayLike, level: float) -> tuple[float, Interval | None]:
+    """Return the geometric mean of positive units ``[n]``, and Student's interval for it, made of logarithms.
+
+    A single unit has no interval. What multiplies (a rate, a ratio) has its errors in factors: both ends are
+    positive, however few units there are.
+
+    Raises:
+        ValueError: there is no unit, or one is not positive.
+    """
+    values = np.asarray(units, dtype=np.float64)
+    if not values.size or not (values > 0).all():
+        raise ValueError("A geometric mean needs positive units, and at least one.")
+    logs = np.log(values)
+    interval = student_interval(logs, level).exp() if logs.size > 1 else None
+    return math.exp(float(logs.mean())), interval
+
+
 def standard_error(units: ArrayLike) -> float:
     """Return the standard error of the mean of independent units ``[n]``."""
     values = np.asarray(units, dtype=np.float64)

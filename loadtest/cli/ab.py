@@ -12,6 +12,7 @@ from loadtest.cli.study import conduct, end, tell
 from loadtest.report.study_record import VerdictWord
 from loadtest.study.answer import answer_capacity
 from loadtest.study.by_hand import Wish, declare
+from loadtest.study.cores import on_cores
 from loadtest.study.study_file import Study, StudyError, TraceTable
 from loadtest.trace.arm import ArmError
 
@@ -163,7 +164,7 @@ def capacity(  # noqa: PLR0913 - each argument is an option of the command line
 
 def _declare(wish: Wish, load_cpus: str | None) -> Study:
     try:
-        return declare(wish, Path.cwd()).on_cores(server=None, load=load_cpus)
+        return on_cores(declare(wish, Path.cwd()), server=None, load=load_cpus)
     except (StudyError, ArmError) as error:
         stop(ExitCode.USAGE, str(error))
 

@@ -18,6 +18,7 @@ from loadtest.report.run_files import ReportError
 from loadtest.report.study_record import VerdictWord
 from loadtest.report.terminal import print_study
 from loadtest.study.answer import Answered, answer_study
+from loadtest.study.cores import on_cores
 from loadtest.study.study_file import NothingValidError, Study, StudyError, load_study
 from loadtest.trace.arm import ArmError
 from loadtest.trace.arrivals import LawError
@@ -39,10 +40,10 @@ def study(
     ] = None,
     *,
     server_cpus: Annotated[
-        str | None, typer.Option(help="Cores of the server, such as 0-3, instead of the file's.")
+        str | None, typer.Option(help="Cores of the server, such as 0-3 or auto, instead of the file's.")
     ] = None,
     load_cpus: Annotated[
-        str | None, typer.Option(help="Cores of the load generator, instead of the file's.")
+        str | None, typer.Option(help="Cores of the load generator, such as 5 or auto, likewise.")
     ] = None,
     strict: Annotated[
         bool, typer.Option("--strict", help="End with code 6 where the verdict is inconclusive.")
@@ -50,7 +51,7 @@ def study(
 ) -> None:
     """Run a study's servers, arms and controls, and answer its question with a report."""
     try:
-        found = load_study(file).on_cores(server=server_cpus, load=load_cpus)
+        found = on_cores(load_study(file), server=server_cpus, load=load_cpus)
     except StudyError as error:
         stop(ExitCode.USAGE, str(error))
     answered = conduct(found, out or Path("var") / found.declared.name)

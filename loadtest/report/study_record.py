@@ -207,6 +207,7 @@ class TokenFit(Record):
 class QualityDifference(Record):
     """Scores of the same items in both arms, paired by item."""
 
+    arm: str = Field(default="", description="whose score it is, beside the reference's")
     task: str
     metric: str
     n: int = Field(ge=0)

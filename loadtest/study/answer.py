@@ -10,11 +10,11 @@ from loadtest.report.study_files import save_study
 from loadtest.study.arms import settle_arms
 from loadtest.study.capacity_search import target_of
 from loadtest.study.conduct import Conductor, Watch
+from loadtest.study.cores import parse_cpus
 from loadtest.study.folder import open_folder
 from loadtest.study.record import build_record, capacity_record
 from loadtest.study.replay import Replayer
 from loadtest.study.segments import Segments, build_base, mix_of
-from loadtest.study.server import parse_cpus
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -18,10 +18,12 @@ from loadtest.analysis.design import Design, plan
 from loadtest.driver.errors import DriverError
 from loadtest.report.records import Summary
 from loadtest.study.capacity_search import Swept, Target, plan_of, search
+from loadtest.study.cores import parse_cpus
 from loadtest.study.observed import Observed
 from loadtest.study.replay import Replay, Wanted, unloaded_name
 from loadtest.study.segments import OFFLINE, UNLOADED, Segments
-from loadtest.study.server import Server, Starting, Watched, parse_cpus, running
+from loadtest.study.server import Server, Starting, Watched, running
+from loadtest.study.start_rate import mixed_rate, shares_by_cell
 from loadtest.study.study_file import NothingValidError, Study, StudyError
 from loadtest.trace.seeds import streams
 
@@ -83,7 +85,8 @@ class Conductor:
             server = kept.enter_context(Starting(lambda: self._server("first")))
             unloaded = {arm: self._unloaded(arm, server) for arm in arms}
             at_once = self._at_once(server)
-            capacity_per_s, swept = self._capacity(at_once, server)
+            at_most = self._at_most_per_s(at_once, unloaded[declared.reference])
+            capacity_per_s, swept = self._capacity(at_most, server)
             self.total = self.num_begun + len(blocks)
             observed: list[Observed] = []
             if declared.num_restarts == 1:
@@ -110,7 +113,7 @@ class Conductor:
         with Starting(lambda: self._server("first")) as server:
             unloaded = {reference: self._unloaded(reference, server)}
             at_once = self._at_once(server)
-            swept = self.sweep((reference,), _rate_of(at_once), server)
+            swept = self.sweep((reference,), self._at_most_per_s(at_once, unloaded[reference]), server)
         return Made(
             unloaded=unloaded,
             capacity_per_s=swept.capacity_of(reference, self.target) or 0.0,
@@ -166,12 +169,18 @@ class Conductor:
             )
         return at_once
 
-    def _capacity(self, at_once: Summary, server: Starting) -> tuple[float, Swept | None]:
+    def _at_most_per_s(self, at_once: Summary, unloaded: Summary) -> float:
+        """Return the rate of all at once, reckoned for the mix that open schedules ask by."""
+        rate = at_once.overall.throughput_per_s
+        assert rate, "A run without an answer is no rate, and was refused. This is a bug."
+        return mixed_rate(rate, unloaded, shares_by_cell(self.segments.base, self.segments.mix))
+
+    def _capacity(self, at_most_per_s: float, server: Starting) -> tuple[float, Swept | None]:
         """Return the reference's capacity in requests a second, and the sweep that it comes from."""
         declared = self.study.declared
         if declared.capacity.method == "offline":
-            return _rate_of(at_once), None
-        swept = self.sweep((declared.reference, *declared.compared), _rate_of(at_once), server)
+            return at_most_per_s, None
+        swept = self.sweep((declared.reference, *declared.compared), at_most_per_s, server)
         found = swept.capacity_of(declared.reference, self.target)
         if swept.invalid:
             raise NothingValidError(f"no capacity under {self.target.text}: {swept.reason}")
@@ -182,12 +191,12 @@ class Conductor:
             )
         return found, swept
 
-    def sweep(self, arms: tuple[str, ...], at_once_per_s: float, server: Starting) -> Swept:
+    def sweep(self, arms: tuple[str, ...], at_most_per_s: float, server: Starting) -> Swept:
         """Search for the first arm's capacity and sweep around it with all of them."""
         table = self.study.declared.capacity
         return search(
             arms,
-            plan_of(table, self.target, at_once_per_s * START_RATIO),
+            plan_of(table, self.target, at_most_per_s * START_RATIO),
             table.max_probes,
             lambda arm, rate, number: self._probe(arm, rate, number, server),
             streams(self.study.declared.seed).bootstrap,
@@ -230,9 +239,3 @@ class Conductor:
             self.folder.forget(wanted.name)
         started.check(wanted.name)
         return summary
-
-
-def _rate_of(at_once: Summary) -> float:
-    rate = at_once.overall.throughput_per_s
-    assert rate, "A run without an answer is no rate, and was refused. This is a bug."
-    return rate

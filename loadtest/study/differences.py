@@ -34,7 +34,7 @@ PARALLEL = frozenset({Task.XNLI, Task.XCOPA, Task.XQUAD})
 
 
 def compare_quality(
-    scores: Iterable[Score], reference: Iterable[Score], rng: Generator, *, alpha: float
+    scores: Iterable[Score], reference: Iterable[Score], rng: Generator, *, arm: str, alpha: float
 ) -> tuple[QualityDifference, ...]:
     """Compare two arms' scores, task by task, over the items that both were asked."""
     ours, theirs = _by_task(scores), _by_task(reference)
@@ -46,7 +46,10 @@ def compare_quality(
             pairs = [(ours[task][1][item], theirs[task][1][item]) for item in items]
             found[task] = _compare(task, metrics[task], pairs, rng, alpha)
     corrected = holm({task: difference.p_value for task, difference in found.items()})
-    return tuple(_record(task, metrics[task], found[task], corrected[task], alpha) for task in found)
+    return tuple(
+        _record(task, metrics[task], difference, corrected[task], alpha).model_copy(update={"arm": arm})
+        for task, difference in found.items()
+    )
 
 
 def _by_task(scores: Iterable[Score]) -> dict[str, tuple[Metric, dict[str, ItemScore]]]:

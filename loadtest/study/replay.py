@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from loadtest.driver.run import RunOptions, run
 from loadtest.report.summary import write_summary
-from loadtest.study.server import pinned
+from loadtest.study.cores import pinned
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -8,7 +8,6 @@ and is ended by the process id that was started here.
 from __future__ import annotations
 
 import contextlib
-import os
 import re
 import signal
 import socket
@@ -18,6 +17,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self, cast
 
 from loadtest.driver.run import Silence
+from loadtest.study.cores import pinned
 from loadtest.study.study_file import StudyError
 
 if TYPE_CHECKING:
@@ -28,39 +28,6 @@ if TYPE_CHECKING:
 
 STOP_TIMEOUT_S = 45.0  # the service drains within 30 s
 _PLACEHOLDER = re.compile(r"\{([a-z_]+)\}")
-
-
-def parse_cpus(text: str) -> frozenset[int]:
-    """Return the cores that a list such as `0-2,5` names.
-
-    Raises:
-        StudyError: it names none, or one that this process may not use.
-    """
-    cores: set[int] = set()
-    try:
-        for part in text.split(","):
-            first, dash, last = part.partition("-")
-            cores.update(range(int(first), int(last if dash else first) + 1))
-    except ValueError as error:
-        raise StudyError(f"{text!r} is no list of cores; write one such as 0-2,5") from error
-    allowed = os.sched_getaffinity(0)
-    if not cores or not cores <= allowed:
-        raise StudyError(f"cores {text!r} are not all among those allowed here: {sorted(allowed)}")
-    return frozenset(cores)
-
-
-@contextlib.contextmanager
-def pinned(cpus: frozenset[int] | None) -> Iterator[None]:
-    """Let children that are started inside inherit an affinity; threads of this process keep theirs."""
-    if cpus is None:
-        yield
-        return
-    before = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, cpus)
-    try:
-        yield
-    finally:
-        os.sched_setaffinity(0, before)
 
 
 def free_port() -> int:

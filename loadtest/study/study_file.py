@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import tomllib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -188,21 +188,6 @@ class Study:
     def resolve(self, name: str) -> Path:
         """Return a path of the file as one that can be opened."""
         return (self.path.parent / name).resolve()
-
-    def on_cores(self, *, server: str | None, load: str | None) -> Study:
-        """Return the study with cores that a command line gives instead of the file's; None keeps those.
-
-        Raises:
-            StudyError: the server is not this study's to pin.
-        """
-        tables = self.declared
-        if server is not None and tables.server.command is None:
-            raise StudyError("--server-cpus pins a server that the study starts; this one names a `target`")
-        chosen = {
-            "server": tables.server.model_copy(update={"cpus": server or tables.server.cpus}),
-            "load": tables.load.model_copy(update={"cpus": load or tables.load.cpus}),
-        }
-        return replace(self, declared=tables.model_copy(update=chosen))
 
 
 def load_study(path: Path) -> Study:

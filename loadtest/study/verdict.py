@@ -92,9 +92,19 @@ def capacity_answer(arm: str, found: Capacity | None, objective: str, reason: st
     return Verdict(word=VerdictWord.INCONCLUSIVE, sentence=sentence, paragraph=sentence)
 
 
-def also(arm: str, primaries: Sequence[Comparison], problems: Sequence[str]) -> str:
+def also(
+    arm: str,
+    primaries: Sequence[Comparison],
+    problems: Sequence[str],
+    quality: Sequence[QualityDifference],
+    *,
+    synthetic: bool,
+) -> str:
     """Put into words what the study says of an arm beside its first."""
-    return f"{arm} beside it: {word_of(primaries, problems).value}. " + " ".join(map(_measured, primaries))
+    said = [f"{arm} beside it: {word_of(primaries, problems).value}.", *map(_measured, primaries)]
+    if quality and not synthetic:
+        said.append(_quality(quality, synthetic=False))
+    return " ".join(said)
 
 
 def _opening(

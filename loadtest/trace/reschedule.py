@@ -75,7 +75,7 @@ def reschedule(base: Trace, schedule: Schedule, out: Path) -> Header:
 
 
 def _arrivals(base: Trace, schedule: Schedule) -> list[Arrival]:
-    cells, ids = _cells(base)
+    cells, ids = cells_of(base)
     random = streams(schedule.seed)
     if schedule.law.is_open:
         times = schedule.law.times_us(schedule.duration_s, random.arrivals)
@@ -89,7 +89,7 @@ def _arrivals(base: Trace, schedule: Schedule) -> list[Arrival]:
     return [Arrival(i=i, t_us=int(t), item=ids[n]) for i, (t, n) in enumerate(pairs)]
 
 
-def _cells(base: Trace) -> tuple[list[Cell], list[str]]:
+def cells_of(base: Trace) -> tuple[list[Cell], list[str]]:
     """Return the trace's cells, and the ids of their items in the cells' order."""
     by_cell: dict[tuple[str, str], list[str]] = {}
     for item in base.items.values():

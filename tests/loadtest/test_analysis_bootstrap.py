@@ -17,7 +17,12 @@ from loadtest.analysis.bootstrap import (
     studentise,
     units,
 )
-from loadtest.analysis.interval import Interval, standard_error, student_interval
+from loadtest.analysis.interval import (
+    Interval,
+    log_student_interval,
+    standard_error,
+    student_interval,
+)
 from loadtest.analysis.permutation import sign_flip_p
 
 
@@ -38,6 +43,26 @@ def test_student_s_interval_by_hand() -> None:
     found = student_interval([1.0, 2.0, 3.0], 0.95)
     assert found.low == pytest.approx(2 - 4.3026527 / math.sqrt(3))
     assert found.high == pytest.approx(2 + 4.3026527 / math.sqrt(3))
+
+
+def test_an_interval_of_rates_is_made_of_their_logarithms() -> None:
+    # ln 10, ln 100, ln 1000: mean ln 100, standard error ln 10 / sqrt 3, t(2) at 97.5 % is 4.302653.
+    mean, found = log_student_interval([10.0, 100.0, 1000.0], 0.95)
+    assert mean == pytest.approx(100.0)
+    assert found is not None
+    half = 10 ** (4.302653 / math.sqrt(3))
+    assert (found.low, found.high) == pytest.approx((100 / half, 100 * half), rel=1e-5)
+    # A linear interval over the same runs reaches far below 0.
+    assert student_interval([10.0, 100.0, 1000.0], 0.95).low < 0 < found.low
+
+
+def test_one_rate_has_no_interval_and_none_or_zero_has_no_mean() -> None:
+    mean, found = log_student_interval([7.0], 0.95)
+    assert mean == pytest.approx(7.0)
+    assert found is None
+    for rates in ([], [1.0, 0.0]):
+        with pytest.raises(ValueError, match="positive units"):
+            log_student_interval(rates, 0.95)
 
 
 @pytest.mark.parametrize("values", [[], [1.0]])

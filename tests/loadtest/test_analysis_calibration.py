@@ -12,7 +12,8 @@ import pytest
 from scipy import stats
 
 from loadtest.analysis.aa import noise_floor
-from loadtest.analysis.calibration import Case, calibrate, cases, requests_as_units
+from loadtest.analysis.calibration import Case, calibrate
+from loadtest.analysis.calibration_cases import cases, requests_as_units
 from loadtest.analysis.design import Design, Phase
 from loadtest.analysis.equivalence import Direction, Margins, Verdict, compare
 from loadtest.analysis.percentiles import exact

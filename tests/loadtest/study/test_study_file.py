@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from loadtest.datasets.tasks import Task
+from loadtest.study.cores import on_cores
 from loadtest.study.folder import open_folder
 from loadtest.study.study_file import StudyError, load_study
 from loadtest.trace.arm import load_arm
@@ -92,15 +93,15 @@ def test_the_examples_can_be_run_as_they_are(project_root: Path) -> None:
 
 def test_cores_of_the_command_line_win_over_the_files(study_of: Callable[[str], Study]) -> None:
     study = study_of('[load]\ncpus = "3"\n')
-    assert study.on_cores(server=None, load=None).declared == study.declared
-    assert study.on_cores(server=None, load="1").declared.load.cpus == "1"
+    assert on_cores(study, server=None, load=None).declared == study.declared
+    assert on_cores(study, server=None, load="1").declared.load.cpus == "1"
     with pytest.raises(StudyError, match="--server-cpus pins a server that the study starts"):
-        study.on_cores(server="0", load=None)
+        on_cores(study, server="0", load=None)
 
 
 def test_a_study_is_not_resumed_on_other_cores(study_of: Callable[[str], Study], tmp_path: Path) -> None:
     study = study_of("")
-    open_folder(tmp_path / "out", study.on_cores(server=None, load="1"))
+    open_folder(tmp_path / "out", on_cores(study, server=None, load="1"))
     with pytest.raises(StudyError, match="begun with load_cpus 1, not unset"):
         open_folder(tmp_path / "out", study)
 

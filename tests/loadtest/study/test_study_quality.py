@@ -39,8 +39,8 @@ def test_a_task_that_one_arm_answers_better_is_found() -> None:
     theirs = [
         score(Task.TATOEBA, Metric.RETRIEVAL_ACCURACY, "de", right("tatoeba", "de", [1] * 40 + [0] * 60))
     ]
-    (found,) = compare_quality(ours, theirs, np.random.default_rng(1), alpha=0.05)
-    assert (found.task, found.n, found.word) == ("tatoeba", 100, VerdictWord.BETTER)
+    (found,) = compare_quality(ours, theirs, np.random.default_rng(1), arm="new", alpha=0.05)
+    assert (found.arm, found.task, found.n, found.word) == ("new", "tatoeba", 100, VerdictWord.BETTER)
     assert found.difference == pytest.approx(0.5)
     assert [found.score, found.reference_score] == pytest.approx([0.9, 0.4])
 
@@ -48,7 +48,7 @@ def test_a_task_that_one_arm_answers_better_is_found() -> None:
 def test_equal_answers_differ_by_nothing() -> None:
     flags = [1, 0, 1, 1, 0] * 20
     both = [score(Task.XNLI, Metric.ACCURACY, code, right("xnli", code, flags)) for code in ("en", "sw")]
-    (found,) = compare_quality(both, both, np.random.default_rng(1), alpha=0.05)
+    (found,) = compare_quality(both, both, np.random.default_rng(1), arm="new", alpha=0.05)
     assert (found.n, found.difference, found.word) == (200, 0.0, VerdictWord.EQUIVALENT)
 
 
@@ -61,10 +61,18 @@ def test_translations_of_one_item_are_one_unit() -> None:
         return [score(task, Metric.ACCURACY, code, right(task.value, code, flags)) for code in languages]
 
     (parallel,) = compare_quality(
-        arm(Task.XNLI, ours_flags), arm(Task.XNLI, theirs_flags), np.random.default_rng(1), alpha=0.05
+        arm(Task.XNLI, ours_flags),
+        arm(Task.XNLI, theirs_flags),
+        np.random.default_rng(1),
+        arm="new",
+        alpha=0.05,
     )
     (apart,) = compare_quality(
-        arm(Task.TATOEBA, ours_flags), arm(Task.TATOEBA, theirs_flags), np.random.default_rng(1), alpha=0.05
+        arm(Task.TATOEBA, ours_flags),
+        arm(Task.TATOEBA, theirs_flags),
+        np.random.default_rng(1),
+        arm="new",
+        alpha=0.05,
     )
     assert parallel.difference == pytest.approx(0.3)
     assert apart.difference == pytest.approx(0.3)
@@ -86,6 +94,7 @@ def test_tags_are_compared_by_the_f1_of_their_sums() -> None:
         [score(Task.PANX, Metric.ENTITY_F1, "en", tagged(3))],
         [score(Task.PANX, Metric.ENTITY_F1, "en", tagged(2))],
         np.random.default_rng(1),
+        arm="new",
         alpha=0.05,
     )
     assert [found.score, found.reference_score] == pytest.approx([0.75, 0.5])

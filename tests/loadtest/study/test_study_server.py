@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import httpx2
 import pytest
 
-from loadtest.study.server import free_port, parse_cpus, pinned, running
+from loadtest.study.cores import pinned
+from loadtest.study.server import free_port, running
 from loadtest.study.study_file import StudyError
 
 if TYPE_CHECKING:
@@ -74,20 +75,6 @@ def test_children_inherit_cores_and_the_caller_keeps_its_own(tmp_path: Path) -> 
     with pinned(frozenset({first})):
         assert os.sched_getaffinity(0) == {first}
     assert os.sched_getaffinity(0) == allowed
-
-
-@pytest.mark.parametrize("text", ["", "a", "0-", "99999", "3-1"])
-def test_cores_that_are_not_there_are_refused(text: str) -> None:
-    with pytest.raises(StudyError):
-        parse_cpus(text)
-
-
-def test_cores_are_read_as_a_list_of_ranges() -> None:
-    allowed = sorted(os.sched_getaffinity(0))
-    text = ",".join(str(core) for core in allowed)
-    assert parse_cpus(text) == frozenset(allowed)
-    if len(allowed) > 1 and allowed[1] == allowed[0] + 1:
-        assert parse_cpus(f"{allowed[0]}-{allowed[1]}") == frozenset(allowed[:2])
 
 
 def test_a_port_is_free() -> None:

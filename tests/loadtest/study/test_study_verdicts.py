@@ -12,7 +12,7 @@ from scipy import stats
 
 from loadtest.analysis.design import Design, Phase, Side, plan
 from loadtest.report.records import Errors
-from loadtest.report.study_record import Comparison, Correction, VerdictWord
+from loadtest.report.study_record import Comparison, Correction, QualityDifference, VerdictWord
 from loadtest.study.comparisons import Comparer
 from loadtest.study.controls import Controls, judge_controls
 from loadtest.study.measures import Measure
@@ -286,6 +286,16 @@ def test_several_arms_are_named_and_share_the_risk(study_of: Callable[[str], Stu
     assert {c.word.value for c in by_arm["other"]} == {"faster"}
     assert by_arm["other"][0].name == "other: p50 latency at 60% load"
     assert {c.interval.confidence for c in by_arm["new"] if c.interval} == {0.975}
+    worse = QualityDifference(
+        arm="other",
+        task="xnli",
+        metric="accuracy",
+        n=500,
+        score=0.6,
+        reference_score=0.7,
+        difference=-0.1,
+        word=VerdictWord.WORSE,
+    )
     paragraph = answer(
         by_arm["new"],
         Controls(aa=(), noise=None, positive=None),
@@ -294,10 +304,11 @@ def test_several_arms_are_named_and_share_the_risk(study_of: Callable[[str], Stu
         arm="new",
         reference="old",
         synthetic=False,
-        others=[also("other", by_arm["other"], ())],
+        others=[also("other", by_arm["other"], (), (worse,), synthetic=False)],
     ).paragraph
     assert paragraph.startswith("new serves slower than old")
     assert "other beside it: faster." in paragraph
+    assert paragraph.endswith("Scores differ on 1 of 1 tasks: xnli -10.0%.")
 
 
 def test_controls_without_a_valid_pair_silence_the_study(study_of: Callable[[str], Study]) -> None:
