@@ -41,6 +41,12 @@ class Settings(BaseSettings):
 
     host: str = Field(default="127.0.0.1", description="Address to listen on.")
     port: int = Field(default=8000, ge=0, le=65535, description="Port to listen on; 0 for any free one.")
+    http_workers: int = Field(
+        default=1,
+        ge=1,
+        le=64,
+        description="HTTP processes in front of the engine's; 1 for everything in one process.",
+    )
     ready_file: Path | None = Field(
         default=None, description="File to write when requests are taken: the URL and more, as JSON."
     )

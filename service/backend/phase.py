@@ -12,6 +12,7 @@ WHY_NOT_READY = MappingProxyType(
         Phase.READY: "The service is about to take requests. Send the request again.",
         Phase.DRAINING: "The service is shutting down. Send the request to another instance, or later.",
         Phase.BROKEN: "The service has failed and must be restarted. Send the request to another instance.",
+        Phase.RESTARTING: "The engine died and is being restarted. Wait for /health/ready, then send again.",
         Phase.CLOSED: "The service has shut down. Send the request to another instance, or later.",
     }
 )

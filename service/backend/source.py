@@ -1,0 +1,110 @@
+"""Where an HTTP process has its backend from, and how that comes and goes.
+
+Rules: ``open`` returns when the backend takes work, ``changed`` when its variants are others or it is gone,
+so that it should be opened again; ``close`` ends it for good. A backend in this process is opened once: if
+it breaks, the process must be restarted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from service.backend.local import LocalBackend
+    from service.backend.remote import RemoteBackend
+    from service.domain import Backend
+    from service.engine.contract import Engine
+
+
+class Source(Protocol):
+    """A backend and its life."""
+
+    @property
+    def backend(self) -> Backend:
+        """The backend itself; it refuses work while it is not open."""
+        ...
+
+    async def open(self) -> None:
+        """Return once the backend takes work.
+
+        Raises:
+            StartupError: it never will.
+            NotReadyError: it was closed meanwhile.
+        """
+        ...
+
+    async def changed(self) -> None:
+        """Return once it should be opened again.
+
+        Raises:
+            NotReadyError: it was closed.
+        """
+        ...
+
+    def close(self) -> None:
+        """Take no more work; what is not answered raises NotReadyError where it is awaited."""
+        ...
+
+    async def stopped(self, timeout_s: float) -> bool:
+        """After ``close``: wait until nothing of it runs here; False if something still does."""
+        ...
+
+
+class LocalSource:
+    """The backend of this process, on an engine of this process."""
+
+    def __init__(self, backend: LocalBackend, engine: Engine, *, calibrate_budget: bool) -> None:
+        self._backend = backend
+        self._engine = engine
+        self._calibrate_budget = calibrate_budget
+
+    @property
+    def backend(self) -> LocalBackend:
+        """The local backend."""
+        return self._backend
+
+    async def open(self) -> None:
+        """Load the weights."""
+        await self._backend.start(calibrate_budget=self._calibrate_budget)
+
+    async def changed(self) -> None:
+        """Wait for ever."""
+        await asyncio.get_running_loop().create_future()
+
+    def close(self) -> None:
+        """Stop backend and engine."""
+        self._backend.close()
+
+    async def stopped(self, timeout_s: float) -> bool:
+        """Wait for the batch that runs."""
+        return await asyncio.to_thread(self._engine.join, timeout_s)
+
+
+class RemoteSource:
+    """The backend of another process."""
+
+    def __init__(self, backend: RemoteBackend) -> None:
+        self._backend = backend
+
+    @property
+    def backend(self) -> RemoteBackend:
+        """The remote backend."""
+        return self._backend
+
+    async def open(self) -> None:
+        """Wait for the other process."""
+        await self._backend.open()
+
+    async def changed(self) -> None:
+        """Wait for its end, or for other variants."""
+        await self._backend.changed()
+
+    def close(self) -> None:
+        """End the link."""
+        self._backend.close()
+
+    async def stopped(self, timeout_s: float) -> bool:
+        """Say that nothing runs here."""
+        del timeout_s  # there is nothing to wait for
+        return True

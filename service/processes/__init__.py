@@ -1,0 +1,1 @@
+"""One service in several processes: HTTP in front, the device behind, and who looks after them."""

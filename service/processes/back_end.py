@@ -1,0 +1,126 @@
+"""The device's process: one queue, one scheduler, one engine, and a socket for the front ends.
+
+Rules: no HTTP. What cannot be served is told to the supervisor, and the process ends with 2; a backend that
+has broken ends with 1, so that a new one is started. It drains when the supervisor says so, after the
+front ends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import time
+from typing import TYPE_CHECKING
+
+import structlog
+
+from service.app import create_back_end
+from service.errors import NotReadyError, StartupError
+from service.processes.orders import Order
+from service.processes.superior import Superior, begin_child
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable
+
+    from service.app import BackEnd
+    from service.engine.device import Device
+    from service.observability.families import Families
+    from service.settings import Settings
+
+_BROKEN, _REFUSED = 1, 2
+# A forward pass cannot be interrupted; one that takes longer is left behind.
+_JOIN_S = 2.0
+
+
+def serve_back_end(
+    settings: Settings,
+    *,
+    name: str,
+    make_device: Callable[[], Device] | None,
+    listener: socket.socket,
+    control: socket.socket,
+) -> None:
+    """Run works until the supervisor ends it; the main function of the process.
+
+    ``make_device``: None for torch and the catalogue's checkpoints. ``listener``: the Unix socket to which
+    front ends connect. ``control``: to the supervisor.
+    """
+    begin_child(name, settings)
+    code, has_stopped = asyncio.run(_BackEndProcess(settings, make_device).run(listener, control))
+    if not has_stopped:
+        # A forward pass still runs; it would crash in an interpreter that is taken down around it.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)
+
+
+class _BackEndProcess:
+    """Loading, serving and ending."""
+
+    def __init__(self, settings: Settings, make_device: Callable[[], Device] | None) -> None:
+        self._settings = settings
+        self._make_device = make_device
+        self._end = asyncio.Event()
+        self._code = 0
+
+    async def run(self, listener: socket.socket, control: socket.socket) -> tuple[int, bool]:
+        """Return the exit code, and whether the engine has stopped."""
+        superior = Superior(reading=self._reading, on_drain=self._end.set, on_give_up=self._end.set)
+        self._back_end = back_end = create_back_end(
+            self._settings, make_device=self._make_device, on_broken=self._broken
+        )
+        await superior.connect(control)
+        await back_end.listener.listen(listener)
+        loading = asyncio.create_task(self._load(superior, back_end))
+        await self._end.wait()
+        backend = back_end.source.backend
+        if not self._code:
+            await backend.drain(self._settings.drain_timeout_s)
+        loading.cancel()
+        await asyncio.gather(loading, return_exceptions=True)
+        back_end.source.close()
+        back_end.listener.close()
+        await superior.leave()
+        has_stopped = await back_end.source.stopped(_JOIN_S)
+        if back_end.tracing is not None:
+            await asyncio.to_thread(back_end.tracing.close)
+        return self._code, has_stopped
+
+    async def _load(self, superior: Superior, back_end: BackEnd) -> None:
+        log = structlog.get_logger()
+        began_at = time.monotonic()
+        log.info("loading")
+        try:
+            await back_end.source.open()
+        except NotReadyError:
+            return  # stopped meanwhile
+        except StartupError as error:
+            superior.tell(Order.FAILED, str(error))
+            self._finish(_REFUSED)
+            return
+        except Exception as error:
+            log.exception("start_failed")
+            superior.tell(Order.FAILED, f"Loading failed ({type(error).__name__}); the log says where.")
+            self._finish(_REFUSED)
+            return
+        cards = back_end.source.backend.cards()
+        back_end.metrics.variants_loaded(cards)
+        back_end.listener.tell_state()
+        log.info("loaded", variants=len(cards), seconds=round(time.monotonic() - began_at, 3))
+        superior.tell(Order.READY)
+
+    def _reading(self) -> Families:
+        # Whether the service is ready, its front ends say.
+        self._back_end.metrics.read(self._back_end.source.backend.statistics(), ready=False)
+        return self._back_end.metrics.families()
+
+    def _broken(self) -> None:
+        """End, so that a new backend is started; those who wait have been told."""
+        self._finish(_BROKEN)
+
+    def _finish(self, code: int) -> None:
+        self._code = code
+        self._end.set()

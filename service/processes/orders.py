@@ -1,0 +1,44 @@
+"""What the supervisor and its children say to each other, each over a socket of its own.
+
+Rules: short frames, JSON or text inside; a question carries a number, which its answer repeats. The end of
+the socket says that the other one is gone.
+"""
+
+from __future__ import annotations
+
+import struct
+from enum import IntEnum
+
+from service.backend.frames import frame_bytes
+
+_NUMBER = struct.Struct("<I")
+
+
+class Order(IntEnum):
+    """What a frame between supervisor and child holds."""
+
+    # From a child.
+    LISTENING = 1  # HTTP is answered, if only with 503
+    READY = 2  # requests are answered
+    FAILED = 3  # what cannot be served, as text; the child ends
+    READING = 4  # its metrics; number 0: its last, unasked
+    EXPOSE = 5  # the metrics of all, please; an Accept header as text
+    # To a child.
+    READ = 6  # its metrics, please
+    EXPOSITION = 7  # content type, a zero byte, body
+    DRAIN = 8  # answer what is under way, then end
+    GIVE_UP = 9  # answer it with 503 instead
+
+
+def order_bytes(order: Order, content: bytes = b"", *, number: int = 0) -> bytes:
+    """Make the frame of an order."""
+    return frame_bytes(order, _NUMBER.pack(number) + content)
+
+
+def read_order(payload: memoryview) -> tuple[int, bytes]:
+    """Return an order's number and content.
+
+    Raises:
+        struct.error: it is none.
+    """
+    return _NUMBER.unpack_from(payload)[0], bytes(payload[_NUMBER.size :])
