@@ -7,7 +7,7 @@ STAMP  := $(VENV)/.installed
 VAR    ?= var
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo weights test test-observability bench-load bench-engine bench-gpu test-gpu bench-metrics check format lock clean
+.PHONY: help setup demo weights test test-observability bench-load bench-engine bench-gpu test-gpu bench-metrics bench-frontend check format lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 22
@@ -41,6 +41,9 @@ bench-engine: $(STAMP) ## measure the forward pass beside the best matrix produc
 
 bench-metrics: $(STAMP) ## measure what metrics and traces cost a request (a minute) into docs/benchmarks
 	$(BIN)/python benchmarks/bench_metrics.py
+
+bench-frontend: $(STAMP) ## measure the HTTP path around the model (five minutes) into docs/benchmarks
+	$(BIN)/python benchmarks/bench_frontend.py
 
 bench-gpu: $(STAMP) ## the same on a CUDA device, with and without graphs
 	$(BIN)/python benchmarks/bench_gpu.py

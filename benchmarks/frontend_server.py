@@ -1,0 +1,165 @@
+"""The servers that the front end's benchmark compares, all under uvicorn with the same settings.
+
+    python benchmarks/frontend_server.py service|bare|naive TOKENIZER_JSON LOG_FILE [LEVEL]
+
+``service``: this service as it is shipped, its log in a file, on a device that takes no time. ``bare``: a
+typed FastAPI endpoint that takes and returns the same JSON and does nothing. ``naive``: the same, which also
+cuts the texts, on the event loop, one request at a time. Listens on a free port and says which.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import uvicorn
+from fastapi import FastAPI
+from pydantic import BaseModel
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from benchmarks.null_device import CLASSIFY, EMBED, LABELS, LOGITS, REVISION, NullDevice, vector
+from benchmarks.server_process import HOST
+from service.api.schemas import (  # noqa: TC001 - FastAPI reads annotations
+    ClassifyRequest,
+    EmbedRequest,
+    TextItem,
+)
+from service.app import create_app, create_service
+from service.observability.logs import configure_logs
+from service.settings import read_settings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tokenizers import Tokenizer
+
+_BACKLOG = 2048
+# What the bare endpoint says of every text: it does not know better.
+_NUM_TOKENS = 42
+
+
+class Usage(BaseModel):
+    """As in the service's answers."""
+
+    tokens: int
+    windows: int
+    truncated: bool
+
+
+class Label(BaseModel):
+    """As in the service's answers."""
+
+    label: str
+    scores: dict[str, float]
+    usage: Usage
+
+
+class Vector(BaseModel):
+    """As in the service's answers."""
+
+    embedding: list[float]
+    usage: Usage
+
+
+class Labels(BaseModel):
+    """As the service answers for classify."""
+
+    variant: str
+    revision: str
+    outputs: list[Label]
+
+
+class Vectors(BaseModel):
+    """As the service answers for embed."""
+
+    variant: str
+    revision: str
+    outputs: list[Vector]
+
+
+def plain_app(count_tokens: Callable[[TextItem], int]) -> FastAPI:
+    """Return two typed endpoints whose answers are the same every time."""
+    app = FastAPI()
+    exponentials = np.exp(np.array(LOGITS) - max(LOGITS))
+    scores = dict(zip(LABELS, (exponentials / exponentials.sum()).tolist(), strict=True))
+    embedding = vector().tolist()
+
+    def usage(item: TextItem) -> Usage:
+        return Usage(tokens=count_tokens(item), windows=1, truncated=False)
+
+    @app.post("/v1/variants/classify/predict")
+    async def classify(request: ClassifyRequest) -> Labels:
+        outputs = [Label(label=LABELS[0], scores=scores, usage=usage(item)) for item in request.inputs]
+        return Labels(variant=CLASSIFY, revision=REVISION, outputs=outputs)
+
+    @app.post("/v1/variants/embed/predict")
+    async def embed(request: EmbedRequest) -> Vectors:
+        outputs = [Vector(embedding=embedding, usage=usage(item)) for item in request.inputs]
+        return Vectors(variant=EMBED, revision=REVISION, outputs=outputs)
+
+    return app
+
+
+def counter(library: Tokenizer) -> Callable[[TextItem], int]:
+    """Return what cuts a text, or two, as the tokenizer's own file says."""
+    library.no_padding()
+    library.enable_truncation(512)
+    return lambda item: len(library.encode(item.text, item.text_pair).ids)
+
+
+async def serve(app: FastAPI, ready: asyncio.Event | None) -> None:
+    """Listen, say where, and serve until standard input ends."""
+    listener = socket.create_server((HOST, 0), backlog=_BACKLOG)
+    # As in service/server.py.
+    server = uvicorn.Server(
+        uvicorn.Config(
+            app,
+            http="httptools",
+            ws="none",
+            lifespan="on",
+            log_config=None,
+            access_log=False,
+            backlog=_BACKLOG,
+        )
+    )
+    serving = asyncio.create_task(server.serve(sockets=[listener]))
+    if ready is not None:
+        await ready.wait()
+    print(json.dumps({"port": listener.getsockname()[1]}), flush=True)
+    await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
+    server.should_exit = True
+    await serving
+
+
+def main() -> None:
+    """Build what was asked for and serve it."""
+    arm, tokenizer_file, log_file, *level = sys.argv[1:]
+    with Path(log_file).open("w", encoding="utf-8") as log:
+        configure_logs(level=level[0] if level else "info", form="json", stream=log)
+        ready = None
+        match arm:
+            case "service":
+                ready = asyncio.Event()
+                settings = read_settings(catalogue=Path("none.toml"))
+                service = create_service(
+                    settings, make_device=lambda: NullDevice(tokenizer_file), on_ready=ready.set
+                )
+                app = create_app(settings, service)
+            case "naive":
+                from tokenizers import Tokenizer  # noqa: PLC0415 - the bare server does without
+
+                app = plain_app(counter(Tokenizer.from_file(tokenizer_file)))
+            case _:
+                app = plain_app(lambda _: _NUM_TOKENS)
+        with asyncio.Runner(loop_factory=uvicorn.Config(app, log_config=None).get_loop_factory()) as runner:
+            runner.run(serve(app, ready))
+
+
+if __name__ == "__main__":
+    main()
