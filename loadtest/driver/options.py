@@ -75,6 +75,8 @@ def plan_of(options: Options, out: Path, target: str | None, trace: TraceSource,
     )
     arm = load_arm(options.arm)
     prepared = prepare(trace, arm, request, watcher)
+    if index is None:
+        logger.info("No --out: nothing is kept, and answers of retrieval tasks are not scored.")
     for sentence in prepared.match.deviations:
         logger.warning("%s", sentence)
     setup = Setup(

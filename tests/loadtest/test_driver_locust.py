@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import psutil  # type: ignore[import-untyped]  # ships no types
 import pytest
 
 from loadtest.driver.launch import LOCUSTFILE
@@ -25,6 +26,7 @@ from tests.loadtest.driver_world import every, null_server, write_arm, write_tra
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+INVALID = "│ INVALID  "
 FOREIGN_WORKER = Path(__file__).with_name("foreign_worker.py")
 
 
@@ -65,7 +67,8 @@ def test_locusts_own_csv_shows_the_corrected_latency(tmp_path: Path) -> None:
             *("--trace", str(trace), "--arm", str(arm), "--out", str(tmp_path / "out")),
         )
         done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
-    assert done.returncode == 1, done.stderr  # Locust's own answer to failed requests
+    # Where the machine lets the run be valid, the code is Locust's own answer to failed requests.
+    assert done.returncode == (5 if INVALID in done.stdout else 1), done.stderr
     samples = read_samples(tmp_path / "out")
     assert samples.height == 100
     good = samples.filter(samples["error"].is_null())
@@ -105,7 +108,7 @@ def test_workers_elsewhere_share_one_start_and_send_their_samples(
         start(children, [sys.executable, str(FOREIGN_WORKER), "-f", str(LOCUSTFILE), *to_master])
         said, _ = master.communicate(timeout=60)
         asked = world.asked()
-    assert master.returncode == 0, said
+    assert master.returncode == (5 if INVALID in said else 0), said
     assert sorted(asked) == sorted(f"text {i}" for i in range(100))
     samples = read_samples(tmp_path / "out")
     assert samples["error"].null_count() == 100
@@ -118,6 +121,84 @@ def test_workers_elsewhere_share_one_start_and_send_their_samples(
     assert not clocks[1]["shared"]
     assert clocks[1]["offset_ns"] == pytest.approx(1_000 * 10**9, abs=clocks[1]["error_ns"] + 1)
     assert 0 < clocks[1]["error_ns"] < 100_000_000
+
+
+def test_a_run_that_keeps_nothing_ends_with_its_verdict(tmp_path: Path) -> None:
+    """The target dies: Locust's statistics alone would call twenty quick answers a good run."""
+    trace = write_trace(tmp_path / "trace", every(0.02, 60))
+    arm = write_arm(tmp_path / "arm.toml", xnli="v.xnli")
+    (tmp_path / "tmp").mkdir()
+    with null_server(exit_after=20) as world:
+        command = locust_command(
+            *("--headless", "--only-summary", "--host", world.url, "--trace", str(trace), "--arm", str(arm))
+        )
+        done = subprocess.run(
+            command,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+            env={**os.environ, "TMPDIR": str(tmp_path / "tmp")},
+        )
+    assert done.returncode == 5, done.stderr
+    assert INVALID in done.stdout
+    reasons = " ".join(done.stdout.split())
+    assert "not valid: The target no longer answered after the last request" in reasons
+    assert "report:" not in done.stdout
+    assert list((tmp_path / "tmp").iterdir()) == []
+
+
+def test_a_killed_worker_of_plain_locust_is_an_invalid_run(
+    tmp_path: Path, children: list[subprocess.Popen[str]]
+) -> None:
+    trace = write_trace(tmp_path / "trace", every(0.02, 400))
+    arm = write_arm(tmp_path / "arm.toml", xnli="v.xnli")
+    port = str(free_port())
+    with null_server() as world:
+        master = start(
+            children,
+            locust_command(
+                *("--headless", "--only-summary", "--processes", "2", "--host", world.url),
+                *("--master-bind-port", port, "--master-port", port),
+                *("--trace", str(trace), "--arm", str(arm), "--out", str(tmp_path / "out")),
+            ),
+        )
+        _eventually(lambda: sum(path.stat().st_size for path in tmp_path.glob("out/parts/*")) > 5_000)
+        psutil.Process(master.pid).children()[0].send_signal(signal.SIGKILL)
+        said, _ = master.communicate(timeout=60)
+    assert master.returncode == 5, said
+    assert INVALID in said
+    assert "1 of 2 workers died" in " ".join(said.split())
+    assert set(read_samples(tmp_path / "out")["error"].drop_nulls()) == {"worker lost"}
+
+
+def test_metrics_are_served_until_they_are_read_once_more(
+    tmp_path: Path, children: list[subprocess.Popen[str]]
+) -> None:
+    trace = write_trace(tmp_path / "trace", every(0.02, 100))
+    arm = write_arm(tmp_path / "arm.toml", xnli="v.xnli")
+    metrics = f"http://127.0.0.1:{(port := free_port())}/metrics"
+    with null_server() as world:
+        child = start(
+            children,
+            locust_command(
+                *("--headless", "--only-summary", "--host", world.url, "--metrics-port", str(port)),
+                *("--trace", str(trace), "--arm", str(arm)),
+            ),
+        )
+        _eventually(lambda: b"xlmr_load_sent_total" in _read(metrics))
+        wait_for(child, "Waiting for a last scrape")
+        exported = _read(metrics).decode()
+        child.communicate(timeout=30)
+    assert 'xlmr_load_completed_total{outcome="ok"} 100.0\n' in exported
+    (ended,) = (line for line in exported.splitlines() if line.startswith("xlmr_load_run_end_"))
+    assert float(ended.split()[1]) > 0
+
+
+def wait_for(child: subprocess.Popen[str], words: str) -> None:
+    """Read what a process says until it says these words."""
+    assert child.stdout is not None
+    assert any(words in line for line in child.stdout), f"it ended without saying {words!r}"
 
 
 def test_a_worker_with_another_trace_refuses(tmp_path: Path, children: list[subprocess.Popen[str]]) -> None:
