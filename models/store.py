@@ -2,8 +2,8 @@
 
 Rules: what is held is found by what it is made of (the digests of the stored tensors) and
 what was made of it (dtype, layout, device), never by a variant's name; so a second variant on
-the same encoder costs its head alone. A store only grows: it lives as long as its models.
-One caller at a time.
+the same encoder costs its head alone. What no model uses any more is let go when ``keep`` is told so. One caller at
+a time.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from torch import Tensor
 from models.linear import Int8Weight, Levels, pack, quantize_weight
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Collection, Mapping
 
 Held = TypeVar("Held", Tensor, Int8Weight)
 
@@ -35,6 +35,10 @@ class WeightStore:
         held = self._held[key]
         assert isinstance(held, kind), "A key stands for two kinds of weight. This is a bug."
         return held
+
+    def keep(self, keys: Collection[str]) -> None:
+        """Let go of everything but these keys; models that still use the rest keep it alive."""
+        self._held = {key: held for key, held in self._held.items() if key in keys}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,11 +7,12 @@ Times are monotonic seconds.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from collections.abc import Sequence as Many
 
     import numpy as np
@@ -30,7 +31,8 @@ class Pooling(StrEnum):
 class Lane:
     """What a batch has in common: it never mixes weights, exit layers or poolings.
 
-    ``layer`` is the layer whose output the head reads, 1-based; None is the last.
+    ``variant`` is what its card calls ``served_as``. ``layer`` is the layer whose output the head reads,
+    1-based; None is the last.
     """
 
     variant: str
@@ -103,7 +105,7 @@ class VariantCard:
     longest sequence in tokens, special tokens included. ``tokenizer``: the path of its
     tokenizer.json. ``owned_bytes``, ``shared_bytes``: weights that no other variant uses, and those that
     another uses too. ``has_pooler``: whether pooling "pooler" can be asked for. ``parity``: None where
-    nothing was measured.
+    nothing was measured. ``generation``: how often its weights were replaced since the start.
     """
 
     name: str
@@ -129,6 +131,12 @@ class VariantCard:
     shared_bytes: int
     has_pooler: bool = True
     parity: VariantParity | None = None
+    generation: int = 0
+
+    @property
+    def served_as(self) -> str:
+        """Under which name its lanes go: while weights are replaced, a variant has old ones and new ones."""
+        return self.name if self.generation == 0 else f"{self.name}#{self.generation}"
 
 
 class Phase(StrEnum):
@@ -166,7 +174,7 @@ class BackendStatistics:
     ``ready``: it takes work now. ``alive``: it need not be restarted to take work.
     ``backlog_s``: predicted engine time of all that was admitted and has not left the engine.
     ``cost_error_p90``: of the latest predictions, relative; None before the first. ``canaries``: one a
-    variant that is asked again and again.
+    variant that is asked again and again. ``num_loads``, ``num_failed_loads``: by variant.
     """
 
     queue_requests: int
@@ -179,6 +187,8 @@ class BackendStatistics:
     backlog_s: float = 0.0
     cost_error_p90: float | None = None
     canaries: tuple[CanaryStatistics, ...] = ()
+    num_loads: Mapping[str, int] = field(default_factory=dict)
+    num_failed_loads: Mapping[str, int] = field(default_factory=dict)
 
 
 class Stage(StrEnum):

@@ -99,6 +99,9 @@ class Settings(BaseSettings):
         description="Time in which each variant is asked whether it still answers as at load; 0 for never.",
     )
 
+    metrics_scripts: bool = Field(
+        default=False, description="Whether to count inputs by the script that they are written in."
+    )
     otlp_endpoint: Annotated[str | None, Field(pattern=r"^https?://[^/\s]+")] = Field(
         default=None,
         description="OpenTelemetry collector (OTLP over HTTP), as http://host:4318; else no traces.",

@@ -26,11 +26,12 @@ from service.api.variants import variant_info
 from service.domain import RequestReport, Result
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from service.api.predictor import Predictor
     from service.api.question import Reply
     from service.domain import Observer, TraceContext
+    from service.tasks.kinds import Input
 
 PROTOCOL = "native"
 
@@ -48,7 +49,7 @@ class RequestLimits:
 class NativeProtocol:
     """Answers native requests through a predictor."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what it joins, by keyword
         self,
         *,
         predictor: Predictor,
@@ -56,13 +57,19 @@ class NativeProtocol:
         clock: Callable[[], float],
         limits: RequestLimits,
         current_trace: Callable[[], TraceContext | None] = lambda: None,
+        count_inputs: Callable[[Sequence[Input]], object] | None = None,
     ) -> None:
-        """Answer within limits. ``current_trace``: tells the trace of the request that the task serves."""
+        """Answer within limits.
+
+        ``current_trace``: tells the trace of the request that the task serves. ``count_inputs``: told of
+        every request's inputs once they are read, where somebody wants to know more of them.
+        """
         self._predictor = predictor
         self._observer = observer
         self._clock = clock
         self._limits = limits
         self._current_trace = current_trace
+        self._count_inputs = count_inputs
 
     async def predict(self, variant: str, request: Request) -> Response:
         """Answer a predict request, and tell the observer how it ended."""
@@ -96,6 +103,8 @@ class NativeProtocol:
         body = await read_body(request, max_bytes=limits.max_body_bytes)
         began_at = self._clock()
         parsed = read_request(parse_json(body), card, max_inputs=limits.max_inputs)
+        if self._count_inputs is not None:
+            self._count_inputs(parsed.inputs)
         question = Question(
             card=card,
             inputs=parsed.inputs,

@@ -94,6 +94,10 @@ class Canary:
             num_skipped=0 if before is None else before.num_skipped,
         )
 
+    def forget(self, variant: str) -> None:
+        """Ask a variant no more."""
+        self._watched.pop(variant, None)
+
     def start(self) -> None:
         """Check from now on."""
         if self.is_on and self._watched:
@@ -120,7 +124,9 @@ class Canary:
         )
 
     def _begin(self) -> None:
-        self._turn = self._turn or list(self._watched)
+        self._turn = [name for name in self._turn if name in self._watched] or list(self._watched)
+        if not self._turn:
+            return
         self._check = asyncio.get_running_loop().create_task(self._ask(self._turn.pop(0)))
 
     async def _ask(self, variant: str) -> None:

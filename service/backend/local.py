@@ -10,7 +10,8 @@ so that only the request at fault is told so.
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
+from collections import Counter
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, assert_never
 
 import structlog
@@ -23,12 +24,15 @@ from service.batching.decisions import Dispatch, Idle, Limits, WaitUntil
 from service.batching.scheduler import Scheduler
 from service.domain import BackendStatistics, BatchReport, Phase
 from service.engine.contract import Failed, Run
+from service.engine.sharing import tell_sharing
 from service.engine.warm_up import default_lane
 from service.errors import EngineError, NotReadyError, StartupError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from collections.abc import Sequence as Many
 
+    from models.variant import Variant
     from service.backend.clock import Clock, Timer
     from service.batching.cost import Shape
     from service.batching.decisions import Item
@@ -44,6 +48,13 @@ _TYPICAL_TOKENS = 64
 _LEAST_BUDGET_TOKENS = 512
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """A variant was replaced, or added. ``before``: as what the old weights are served; None if added."""
+
+    before: str | None
+
+
 class LocalBackend:
     """Owns the scheduler and the engine; implements ``domain.Backend``."""
 
@@ -56,20 +67,30 @@ class LocalBackend:
         clock: Clock,
         observer: Observer,
         canary_interval_s: float = 0.0,
+        on_broken: Callable[[], object] = lambda: None,
     ) -> None:
         """Start nothing.
 
         ``num_slots``: batches with the engine at once, prefetched ones included. ``canary_interval_s``: in
         which each variant is asked whether its answers are still the same; 0 for never.
+        ``on_broken``: called when only a new backend helps.
         """
         self._engine = engine
         self._limits = limits
         self._num_slots = num_slots
+        self._on_broken = on_broken
         self._clock = clock
         self._observer = observer
         self._scheduler = Scheduler(limits, self._shape_of)
         self._phase = Phase.STARTING
+        # By what cards call `served_as`; the descriptions of old weights outlive these.
         self._loaded: dict[str, Loaded] = {}
+        # Variant by name: as what it is served now.
+        self._served: dict[str, str] = {}
+        self._dropped: set[str] = set()
+        self._num_generations: Counter[str] = Counter()
+        self._num_loads: Counter[str] = Counter()
+        self._num_failed_loads: Counter[str] = Counter()
         self._pending = PendingWorks(clock, on_deadline=self._wake)
         self._tasks: set[asyncio.Task[None]] = set()
         self._next_pump: asyncio.Handle | None = None
@@ -89,7 +110,10 @@ class LocalBackend:
             NotReadyError: the backend was closed meanwhile.
         """
         warm = await asyncio.wrap_future(self._engine.start(max_batch_tokens=self._limits.max_batch_tokens))
-        self._loaded = {loaded.card.name: loaded for loaded in warm.loaded}
+        self._loaded = {loaded.card.served_as: loaded for loaded in warm.loaded}
+        self._served = {loaded.card.name: loaded.card.served_as for loaded in warm.loaded}
+        self._num_loads.update(self._served.keys())
+        self._num_generations.update(self._served.keys())
         self._calibrate(warm, calibrate_budget=calibrate_budget)
         for loaded in warm.loaded:
             await self._watch(loaded)
@@ -108,6 +132,8 @@ class LocalBackend:
         """
         if self._phase is not Phase.READY:
             raise NotReadyError(WHY_NOT_READY[self._phase])
+        if work.lane.variant in self._dropped:
+            raise NotReadyError("The variant was replaced while this request came in. Send it again.")
         now = self._clock.time()
         if work.deadline is not None and work.deadline <= now:
             raise too_late()
@@ -123,7 +149,49 @@ class LocalBackend:
 
     def cards(self) -> Many[VariantCard]:
         """Describe every loaded variant; none before the backend has started."""
-        return tuple(loaded.card for loaded in self._loaded.values())
+        return tuple(self._loaded[served_as].card for served_as in self._served.values())
+
+    async def load(self, variant: Variant, *, is_new: bool) -> Change | None:
+        """Serve a variant's present weights, loaded while the old ones answer; one call at a time.
+
+        ``is_new``: also where the digest is that of the weights that are served. Returns None where
+        nothing changed.
+
+        Raises:
+            StartupError: it cannot be served; what was served before still is.
+        """
+        try:
+            loaded = await self._load_beside(variant, is_new=is_new)
+        except StartupError:
+            self.load_failed(variant.name)
+            raise
+        except Exception as error:
+            structlog.get_logger().exception("load_failed", variant=variant.name)
+            self.load_failed(variant.name)
+            raise StartupError(f"Loading failed ({type(error).__name__}); the log says where.") from error
+        if loaded is None:
+            return None
+        card = loaded.card
+        self._num_loads[card.name] += 1
+        before = self._served.get(card.name)
+        self._served[card.name] = card.served_as
+        self._tell_sharing()
+        return Change(before=before)
+
+    def load_failed(self, variant: str) -> None:
+        """Count a load that failed before it began."""
+        self._num_failed_loads[variant] += 1
+
+    def withdraw(self, variant: str) -> str:
+        """Serve a variant no more; returns as what it was served, to be retired."""
+        self._canary.forget(variant)
+        return self._served.pop(variant)
+
+    async def retire(self, served_as: str) -> None:
+        """Let weights go when the last work that asks for them has ended; later ones are refused."""
+        self._dropped.add(served_as)
+        await self._pending.ended_of(served_as)
+        await asyncio.wrap_future(self._engine.drop(served_as))
 
     def statistics(self) -> BackendStatistics:
         """Read gauges and counters."""
@@ -141,6 +209,8 @@ class LocalBackend:
             backlog_s=scheduler.backlog_s,
             cost_error_p90=max(errors, default=None),
             canaries=self._canary.statistics(),
+            num_loads=dict(self._num_loads),
+            num_failed_loads=dict(self._num_failed_loads),
         )
 
     async def drain(self, timeout_s: float) -> bool:
@@ -176,6 +246,23 @@ class LocalBackend:
                 device=shape.device,
                 max_batch_tokens=budget,
             )
+
+    async def _load_beside(self, variant: Variant, *, is_new: bool) -> Loaded | None:
+        before = self._served.get(variant.name)
+        digest = None if is_new or before is None else self._loaded[before].card.digest
+        generation = self._num_generations[variant.name]
+        loaded = await asyncio.to_thread(self._engine.prepare, variant, generation=generation, digest=digest)
+        if loaded is None:
+            return None
+        self._num_generations[variant.name] += 1
+        await asyncio.wrap_future(self._engine.install(loaded))
+        self._loaded[loaded.card.served_as] = loaded
+        await self._watch(loaded)
+        return loaded
+
+    def _tell_sharing(self) -> None:
+        told = tell_sharing(self._loaded[served_as] for served_as in self._served.values())
+        self._loaded |= {loaded.card.served_as: loaded for loaded in told}
 
     async def _watch(self, loaded: Loaded) -> None:
         """Ask a new variant's canary once, so that its answers can be held to these."""
@@ -248,7 +335,7 @@ class LocalBackend:
         self._num_batches += 1
         self._observer.batch_ended(
             BatchReport(
-                variant=batch.lane.variant,
+                variant=self._loaded[batch.lane.variant].card.name,
                 cut=batch.cut.value,
                 num_tokens=batch.load.num_tokens,
                 num_sequences=len(batch.items),
@@ -288,6 +375,7 @@ class LocalBackend:
         if self._phase is not Phase.CLOSED:
             self._phase = Phase.BROKEN
             structlog.get_logger().error("backend_broken", exc_info=error)
+            self._on_broken()
         self._pending.fail_all(EngineError("The service failed while working on this. Send it again later."))
 
 

@@ -101,6 +101,12 @@ class PendingWorks:
         for work_id in tuple(self._by_id):
             self.fail(work_id, error)
 
+    async def ended_of(self, variant: str) -> None:
+        """Wait until the works of a lane's variant that are pending now have ended."""
+        futures = [one.future for one in self._by_id.values() if one.work.lane.variant == variant]
+        if futures:
+            await asyncio.wait(futures)
+
     async def ended(self, timeout_s: float) -> bool:
         """Wait until every work that is pending now has ended; False if one has not by then."""
         futures = [pending.future for pending in self._by_id.values()]

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from models.variant import Variant
     from service.batching.cost import Measurement, Shape
     from service.domain import Lane
     from service.engine.device import Loaded
@@ -64,6 +65,24 @@ class Engine(Protocol):
 
         The future raises NotReadyError if the engine stops before their turn.
         """
+        ...
+
+    def prepare(self, variant: Variant, *, generation: int, digest: str | None) -> Loaded | None:
+        """Load a variant beside those that run, in the caller's thread, which takes seconds.
+
+        ``digest``: of weights that need not be loaded again; None is returned where it has these.
+
+        Raises:
+            StartupError: it cannot be served as the catalogue says; nothing has changed.
+        """
+        ...
+
+    def install(self, loaded: Loaded) -> Future[None]:
+        """Make what was prepared ready to run; the future raises StartupError where it cannot."""
+        ...
+
+    def drop(self, served_as: str) -> Future[None]:
+        """Let weights go, after the batches that were asked for before."""
         ...
 
     def stop(self) -> None:

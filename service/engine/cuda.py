@@ -74,6 +74,13 @@ class CudaRunner:
         if key in self._by_content:
             self._by_encoder[id(model.encoder), layer] = self._by_content[key]
 
+    def forget(self, model: Model) -> None:
+        """Let a model's recordings go, but for those that others use."""
+        gone = {key for key in self._by_encoder if key[0] == id(model.encoder)}
+        self._by_encoder = {key: graphs for key, graphs in self._by_encoder.items() if key not in gone}
+        used = {id(graphs) for graphs in self._by_encoder.values()}
+        self._by_content = {key: graphs for key, graphs in self._by_content.items() if id(graphs) in used}
+
     def _record_encoder(self, model: Model, key: tuple[str, int | None]) -> None:
         assert self._record is not None, "Nothing records, and something was to be recorded. This is a bug."
 

@@ -8,7 +8,7 @@ usable; whatever it raises in ``load`` ends the service.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from models.variant import Variant
     from service.batching.cost import Shape
     from service.batching.packing import PackedBatch
     from service.domain import Lane, VariantCard
@@ -54,4 +55,27 @@ class Device(Protocol):
 
         Returns classify ``[B, C]``, choose ``[B, 1]``, tag ``[T, C]``, span ``[T, 2]``, embed ``[B, H]``.
         """
+        ...
+
+
+@runtime_checkable
+class Swapping(Protocol):
+    """A device that can load weights beside those that it runs, and let old ones go."""
+
+    def prepare(self, variant: Variant, *, generation: int, digest: str | None) -> Loaded | None:
+        """Load a variant while others run; the one method that is not called on the engine's thread.
+
+        ``digest``: of weights that need not be loaded again; None is returned where it has these.
+
+        Raises:
+            StartupError: it cannot be served as the catalogue says; nothing has changed.
+        """
+        ...
+
+    def install(self, loaded: Loaded) -> None:
+        """Make what was prepared ready to run."""
+        ...
+
+    def drop(self, served_as: str) -> None:
+        """Let weights go that no batch asks for any more."""
         ...

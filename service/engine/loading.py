@@ -7,7 +7,7 @@ weights are held once for all variants.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import structlog
@@ -27,6 +27,7 @@ from service.engine.device import Loaded
 from service.errors import StartupError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
     import numpy as np
@@ -68,8 +69,21 @@ class VariantLoader:
         Raises:
             StartupError: it cannot be served as the catalogue says.
         """
+        found = self.load_unless(variant, digest=None, generation=0)
+        assert found is not None, "Weights without a digest were found equal. This is a bug."
+        return found
+
+    def load_unless(
+        self, variant: Variant, *, digest: str | None, generation: int
+    ) -> tuple[Model, Loaded] | None:
+        """Load a variant and describe it, or return None where its weights have a digest.
+
+        Raises:
+            StartupError: it cannot be served as the catalogue says.
+        """
         try:
-            return self._load(variant)
+            stored = read_checkpoint(variant)
+            return None if stored.digest == digest else self._load(variant, stored, generation)
         except (CheckpointError, TokenizerError) as error:
             raise StartupError(" ".join(str(error).split())) from error
         except torch.OutOfMemoryError as error:
@@ -78,8 +92,11 @@ class VariantLoader:
                 "serve fewer variants, or in dtype bfloat16."
             ) from error
 
-    def _load(self, variant: Variant) -> tuple[Model, Loaded]:
-        stored = read_checkpoint(variant)
+    def keep(self, models: Iterable[Model]) -> None:
+        """Let go of weights that none of these models uses."""
+        self._store.keep({key for model in models for key in model.held_bytes})
+
+    def _load(self, variant: Variant, stored: Stored, generation: int) -> tuple[Model, Loaded]:
         dtype = self._dtype or getattr(torch, variant.dtype or "float32")
         self._warn_if_emulated(dtype)
         model = build_model(
@@ -97,7 +114,7 @@ class VariantLoader:
         sequences = canary(tokenizer, max_positions=model.max_positions)
         parity = self._check_parity(variant, stored, model, sequences)
         loaded = Loaded(
-            card=_card(variant, model, tokenizer_file, parity),
+            card=replace(_card(variant, model, tokenizer_file, parity), generation=generation),
             shape=_shape(model),
             padding_idx=model.padding_idx,
             held_bytes=dict(model.held_bytes),

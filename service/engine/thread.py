@@ -21,6 +21,7 @@ import structlog
 from service.batching.cost import Load, Measurement, Shape
 from service.batching.packing import pack, unpack
 from service.engine.contract import Failed, Run, Warm
+from service.engine.device import Swapping
 from service.engine.sharing import tell_sharing
 from service.engine.warm_up import FIRST, MAX_RUNG_S, default_lane, rungs
 from service.errors import EngineError, NotReadyError, StartupError
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from models.variant import Variant
     from service.domain import Lane
     from service.engine.device import Device, Loaded
 
@@ -99,6 +101,24 @@ class EngineThread:
         """
         return self._submit(lambda: self._run(lane, sequences))
 
+    def prepare(self, variant: Variant, *, generation: int, digest: str | None) -> Loaded | None:
+        """Load a variant beside those that run, in the caller's thread, one caller at a time.
+
+        ``digest``: of weights that need not be loaded again; None is returned where it has these.
+
+        Raises:
+            StartupError: it cannot be served as the catalogue says, or this device loads only once.
+        """
+        return self._swapping().prepare(variant, generation=generation, digest=digest)
+
+    def install(self, loaded: Loaded) -> Future[None]:
+        """Make what was prepared ready to run; the future raises StartupError where it cannot."""
+        return self._submit(lambda: self._install(loaded))
+
+    def drop(self, served_as: str) -> Future[None]:
+        """Let weights go, after the batches that were asked for before."""
+        return self._submit(lambda: self._drop(served_as))
+
     def stop(self) -> None:
         """Take no more jobs; those that wait raise NotReadyError, the running one ends by itself."""
         with self._lock:
@@ -134,7 +154,7 @@ class EngineThread:
             if self._stopping:
                 raise NotReadyError("The service was stopped while it was loading.")
             card = loaded.card
-            self._loaded[card.name] = loaded
+            self._loaded[card.served_as] = loaded
             lane = default_lane(card)
             self._measure(lane, FIRST)
             shape = loaded.shape if lane.layer is None else replace(loaded.shape, layer=lane.layer)
@@ -145,6 +165,25 @@ class EngineThread:
             log.info("variant_ready", variant=card.name, head=card.head, seconds=round(seconds, 3))
             began = self._clock()
         return Warm(loaded=tell_sharing(self._loaded.values()), measurements=measurements)
+
+    def _swapping(self) -> Swapping:
+        device: object = self._device
+        if not isinstance(device, Swapping):
+            raise StartupError("This device loads its variants once; restart the service to load others.")
+        return device
+
+    def _install(self, loaded: Loaded) -> None:
+        self._swapping().install(loaded)
+        self._loaded[loaded.card.served_as] = loaded
+        try:
+            self._measure(default_lane(loaded.card), FIRST)
+        except StartupError:
+            self._drop(loaded.card.served_as)
+            raise
+
+    def _drop(self, served_as: str) -> None:
+        self._swapping().drop(served_as)
+        del self._loaded[served_as]
 
     def _climb(self, lane: Lane, ladder: Iterator[tuple[int, ...]]) -> Iterator[Measurement]:
         for lengths in ladder:

@@ -58,6 +58,7 @@ class TorchDevice:
         self._options = options
         self._models: dict[str, Model] = {}
         self._cuda: CudaRunner | None = None
+        self._loader: VariantLoader | None = None
 
     def load(self) -> Iterator[Loaded]:
         """Load the variants one after the other, in the catalogue's order.
@@ -70,19 +71,49 @@ class TorchDevice:
         device = _choose(options.name)
         if options.num_threads is not None:
             torch.set_num_threads(options.num_threads)
-        loader = VariantLoader(
+        self._loader = VariantLoader(
             device,
             dtype=None if options.dtype is None else getattr(torch, options.dtype),
             bounds=Bounds(max_error=options.max_parity_error, min_agreement=options.min_parity_agreement),
         )
         for variant in self._variants:
-            model, loaded = loader.load(variant)
+            model, loaded = self._loader.load(variant)
             self._models[variant.name] = model
             if device.type == "cuda":
                 self._prepare_cuda(model, loaded)
             elif len(self._models) == 1 and options.num_threads is None:
                 self._choose_threads(loaded)
             yield loaded
+
+    def prepare(self, variant: Variant, *, generation: int, digest: str | None) -> Loaded | None:
+        """Load a variant while others run, in another thread than the engine's.
+
+        ``digest``: of weights that need not be loaded again; None is returned where it has these.
+
+        Raises:
+            StartupError: it cannot be served as the catalogue says; nothing has changed.
+        """
+        assert self._loader is not None, "Weights are to be replaced before there are any. This is a bug."
+        found = self._loader.load_unless(variant, digest=digest, generation=generation)
+        if found is None:
+            return None
+        model, loaded = found
+        self._models[loaded.card.served_as] = model
+        return loaded
+
+    def install(self, loaded: Loaded) -> None:
+        """Make what was prepared ready to run."""
+        model = self._models[loaded.card.served_as]
+        if model.device.type == "cuda":
+            self._prepare_cuda(model, loaded)
+
+    def drop(self, served_as: str) -> None:
+        """Let weights go that no batch asks for any more."""
+        assert self._loader is not None, "Weights are to be dropped before there are any. This is a bug."
+        model = self._models.pop(served_as)
+        if self._cuda is not None:
+            self._cuda.forget(model)
+        self._loader.keep(self._models.values())
 
     def forward(self, lane: Lane, batch: PackedBatch) -> NDArray[np.float32]:
         """Run a batch of one lane; the shape of what comes back depends on the head."""

@@ -10,6 +10,8 @@ to look a metric up in.
 
 from __future__ import annotations
 
+from collections import defaultdict
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -17,10 +19,12 @@ from prometheus_client import Counter, Gauge
 from prometheus_client.exposition import choose_encoder
 
 from service.domain import Result, Stage
+from service.observability.families import families_of
 from service.observability.tally import BulkHistogram, Count, Tally
+from service.tasks.script import SCRIPTS, scripts_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
     from prometheus_client import CollectorRegistry
 
@@ -32,6 +36,8 @@ if TYPE_CHECKING:
         Stages,
         VariantCard,
     )
+    from service.observability.families import Families
+    from service.tasks.kinds import Input
 
 # One sub-word on a GPU takes a few milliseconds, 256 long texts on two CPU cores a minute;
 # edges at 0.1, 0.25, 0.5 and 1 s, where latency objectives are usually put.
@@ -47,7 +53,7 @@ SEQUENCES_EDGES = tuple(float(2**power) for power in range(10))
 # What a request that names no served variant is counted under; no variant can be called so,
 # since names start with a letter or a digit.
 NO_VARIANT = "_unknown"
-# How a load of a variant went. One that fails at the start ends the service.
+# How a load of a variant went. One that fails at the start ends the service; later, what was served still is.
 LOADED, FAILED = "ok", "failed"
 
 
@@ -102,6 +108,8 @@ class Metrics:
         self._by_variant: dict[str, _VariantSeries] = {}
         self._requests_by: dict[tuple[str, str, Result], Count] = {}
         self._canaries: dict[str, CanaryStatistics] = {}
+        self._loaded: dict[str, VariantCard] = {}
+        self._num_loads: dict[tuple[str, str], int] = defaultdict(int)
         self._open_requests(NO_VARIANT)
 
     def _count(self, counter: Counter) -> Count:
@@ -264,7 +272,7 @@ class Metrics:
         )
         self._loads = Counter(
             "xlmr_variant_loads_total",
-            "Times that a variant was loaded since the process started, by how that went.",
+            "Times that a variant was loaded, at the start or by a swap, by how that went.",
             ["variant", "result"],
             registry=registry,
         )
@@ -287,24 +295,60 @@ class Metrics:
         self._build_info.labels(version, revision, torch, python).set(1)
 
     def variants_loaded(self, cards: Iterable[VariantCard]) -> None:
-        """Open every series of the variants that are served from now on."""
-        for card in cards:
+        """Tell of all variants that are loaded here, instead of those told before, and open their series."""
+        now = {card.name: card for card in cards}
+        for name, before in self._loaded.items():
+            if now.get(name) != before:
+                self._forget(before)
+        self._loaded = now
+        for card in now.values():
             self._variant_info.labels(card.name, card.revision, card.head, card.dtype, card.lineage).set(1)
             self._owned.labels(card.name).set(card.owned_bytes)
             self._shared.labels(card.name).set(card.shared_bytes)
             if card.parity is not None:  # one that fails is not served
                 self._canary_ok.labels(card.name).set(1)
                 self._parity_error.labels(card.name).set(card.parity.max_error)
-            self._loads.labels(card.name, LOADED).inc()
-            self._loads.labels(card.name, FAILED)
+            for result in (LOADED, FAILED):
+                self._loads.labels(card.name, result)
+        self.variants_opened(now.values())
+
+    def variants_opened(self, cards: Iterable[VariantCard]) -> None:
+        """Open every series of the variants that are served from now on, wherever they were loaded."""
+        for card in cards:
             self._open_requests(card.name)
-            self._by_variant[card.name] = self._open_series(card.name)
+            if card.name not in self._by_variant:
+                self._by_variant[card.name] = self._open_series(card.name)
+
+    def _forget(self, card: VariantCard) -> None:
+        """Say no more of what a variant is; what it did stays counted."""
+        self._variant_info.remove(card.name, card.revision, card.head, card.dtype, card.lineage)
+        for gauge in (self._owned, self._shared, self._canary_ok, self._canary_error, self._parity_error):
+            with suppress(KeyError):  # not every variant has every one
+                gauge.remove(card.name)
+
+    def open_scripts(self) -> Callable[[Sequence[Input]], None]:
+        """Open the series of inputs by script, and return what counts them."""
+        counter = Counter(
+            "xlmr_inputs_by_script_total",
+            "Inputs read, by the script of most of their letters; only where this was asked for.",
+            ["script"],
+            registry=self._registry,
+        )
+        counts = {script: self._count(counter.labels(script)) for script in SCRIPTS}
+
+        def count(inputs: Sequence[Input]) -> None:
+            for script, number in scripts_of(inputs).items():
+                counts[script].pending += number
+
+        return count
 
     def _open_requests(self, variant: str) -> None:
         for protocol in self._protocols:
             for result in Result:
-                counter = self._requests.labels(variant, protocol, result.value)
-                self._requests_by[variant, protocol, result] = self._count(counter)
+                key = (variant, protocol, result)
+                if key not in self._requests_by:
+                    counter = self._requests.labels(variant, protocol, result.value)
+                    self._requests_by[key] = self._count(counter)
 
     def _open_series(self, variant: str) -> _VariantSeries:
         def stage(of: Stage) -> Tally:
@@ -357,6 +401,8 @@ class Metrics:
 
     def batch_ended(self, report: BatchReport) -> None:
         """Count a batch, failed ones too: the engine was busy with them."""
+        if report.variant not in self._by_variant:  # a canary's, of one that takes no requests yet
+            self._by_variant[report.variant] = self._open_series(report.variant)
         series = self._by_variant[report.variant]
         series.batches[report.cut].pending += 1
         tokens, sequences, fill = self._batch_tallies
@@ -378,6 +424,9 @@ class Metrics:
     def read(self, statistics: BackendStatistics, *, ready: bool) -> None:
         """Take a reading, and what was tallied; call it on the event loop, just before exposition."""
         self.flush()
+        self._ready.set(ready)
+        if not self._loaded:
+            return  # the backend is another process, which tells of itself, or has not started
         self._queue_requests.set(statistics.queue_requests)
         self._queue_tokens.set(statistics.queue_tokens)
         self._queue_predicted.set(statistics.backlog_s)
@@ -385,7 +434,10 @@ class Metrics:
             self._cost_error.set(statistics.cost_error_p90)
         for canary in statistics.canaries:
             self._read_canary(canary)
-        self._ready.set(ready)
+        for counts, result in ((statistics.num_loads, LOADED), (statistics.num_failed_loads, FAILED)):
+            for name, count in counts.items():
+                self._loads.labels(name, result).inc(count - self._num_loads[name, result])
+                self._num_loads[name, result] = count
 
     def _read_canary(self, canary: CanaryStatistics) -> None:
         before = self._canaries.get(canary.variant)
@@ -396,6 +448,10 @@ class Metrics:
         told = (0, 0, 0) if before is None else (before.num_ok, before.num_failed, before.num_skipped)
         for (result, count), seen in zip(counts.items(), told, strict=True):
             self._canary_checks.labels(canary.variant, result).inc(count - seen)
+
+    def families(self) -> Families:
+        """Return every series as plain values, for another process."""
+        return families_of(self._registry)
 
     def exposition(self, accept: str) -> tuple[bytes, str]:
         """Return the body and content type that suit an Accept header; OpenMetrics where asked."""

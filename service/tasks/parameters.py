@@ -108,7 +108,7 @@ def resolve(card: VariantCard, overrides: Overrides) -> Parameters:
 def lane_of(card: VariantCard, parameters: Parameters) -> Lane:
     """Return the lane in which sequences with these parameters are batched."""
     pooling = parameters.pooling if card.head == "embed" else None
-    return Lane(variant=card.name, layer=parameters.layer, pooling=pooling)
+    return Lane(variant=card.served_as, layer=parameters.layer, pooling=pooling)
 
 
 def window_tokens(head: str, max_tokens: int) -> int | None:

@@ -24,7 +24,11 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from models.variant import Variant
+    from service.domain import Backend, BackendStatistics
+
 PADDING_IDX = 1
+_LOADS_ONCE = "This engine loads nothing later; test_backend_swap.py has one that does."
 SHAPE = Shape(architecture="fake", dtype="float32", layer=4, device="fake")
 
 
@@ -145,6 +149,15 @@ class ManualEngine:
         self.asked.append(asked)
         return asked.future
 
+    def prepare(self, variant: Variant, *, generation: int, digest: str | None) -> Loaded | None:
+        raise AssertionError(_LOADS_ONCE, variant, generation, digest)
+
+    def install(self, loaded: Loaded) -> Future[None]:
+        raise AssertionError(_LOADS_ONCE, loaded)
+
+    def drop(self, served_as: str) -> Future[None]:
+        raise AssertionError(_LOADS_ONCE, served_as)
+
     def stop(self) -> None:
         self.alive = False
 
@@ -208,11 +221,16 @@ class World:
             observer=self.observer,
             canary_interval_s=canary_interval_s,
         )
+        # What works are submitted to: the same, or another process's view of it.
+        self.front: Backend = self.backend
         self._ids = count()
 
     async def started(self, *, calibrate_budget: bool = False) -> World:
         await self.backend.start(calibrate_budget=calibrate_budget)
         return self
+
+    async def statistics(self) -> BackendStatistics:
+        return self.front.statistics()
 
     def work(
         self, *sequences: list[int], variant: str = "v", timeout_s: float | None = None, priority: int = 0
@@ -236,5 +254,5 @@ class World:
         )
 
     async def _answer(self, work: Work) -> list[float]:
-        outcome = await self.backend.submit(work)
+        outcome = await self.front.submit(work)
         return [float(logits[0]) for logits in outcome.logits]

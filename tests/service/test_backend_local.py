@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -10,6 +11,11 @@ from service.batching.cost import Load, Measurement
 from service.domain import BackendStatistics, BatchReport, Phase
 from service.errors import DeadlineError, EngineError, NotReadyError, QueueFullError
 from tests.service.backend_world import SHAPE, World, settle
+from tests.service.remote_world import remote_world
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
 
 pytestmark = pytest.mark.anyio
 
@@ -18,8 +24,18 @@ class DeviceError(Exception):
     """What a device may raise."""
 
 
+@pytest.fixture(params=["in this process", "behind a socket"])
+async def world(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[World]:
+    """The laws hold wherever the backend is."""
+    if request.param == "in this process":
+        yield await World().started()
+    else:
+        async with remote_world(tmp_path) as world:
+            yield world
+
+
 @pytest.fixture
-async def world() -> World:
+async def here() -> World:
     return await World().started()
 
 
@@ -34,7 +50,7 @@ async def test_a_work_gets_the_logits_of_each_of_its_sequences_in_order(world: W
 
 async def test_times_are_those_of_the_sequence_answered_last(world: World) -> None:
     work = world.work([1] * 8, [2] * 8)
-    outcome = asyncio.ensure_future(world.backend.submit(work))
+    outcome = asyncio.ensure_future(world.front.submit(work))
     await settle()
     first, second = world.engine.asked
     await world.clock.advance(0.5)
@@ -55,10 +71,12 @@ async def test_what_comes_in_one_turn_of_the_loop_shares_a_batch(world: World) -
 
 
 async def test_lanes_are_not_mixed(world: World) -> None:
-    world.submit([1])
-    world.submit([2], variant="w")
+    answers = [world.submit([1]), world.submit([2], variant="w")]
     await settle()
     assert sorted(batch.lane.variant for batch in world.engine.asked) == ["v", "w"]
+    for batch in list(world.engine.asked):
+        await world.engine.finish(batch)
+    assert [await answer for answer in answers] == [[1.0], [2.0]]
 
 
 async def test_one_batch_is_prefetched_and_the_rest_waits_for_a_free_slot(world: World) -> None:
@@ -67,8 +85,8 @@ async def test_one_batch_is_prefetched_and_the_rest_waits_for_a_free_slot(world:
         answers.append(world.submit([n]))
         await settle()
     assert [batch.ids for batch in world.engine.asked] == [[[1]], [[2]]]
-    assert world.backend.statistics().queue_requests == 3
-    assert world.backend.statistics().queue_tokens == 3
+    assert (await world.statistics()).queue_requests == 3
+    assert (await world.statistics()).queue_tokens == 3
     await world.engine.finish(world.engine.asked[0])
     assert world.engine.asked[2].ids == [[3], [4], [5]]
     await world.engine.finish(world.engine.asked[1])
@@ -83,7 +101,7 @@ async def test_work_given_up_while_it_waits_is_never_run(world: World) -> None:
     await settle()
     waiting.cancel()
     await settle()
-    assert world.backend.statistics().queue_requests == 1
+    assert (await world.statistics()).queue_requests == 1
     for batch in list(world.engine.asked):
         await world.engine.finish(batch)
     assert world.engine.asked[2].ids == [[4]]
@@ -102,7 +120,7 @@ async def test_work_given_up_while_it_runs_leaves_its_batch_mates_alone(world: W
     await world.engine.finish(batch)
     assert await stays == [2.0]
     assert gone.cancelled()
-    assert world.backend.statistics().queue_requests == 0
+    assert (await world.statistics()).queue_requests == 0
 
 
 async def test_a_deadline_that_passes_in_the_queue_fails_the_work_and_it_is_never_run(world: World) -> None:
@@ -135,18 +153,18 @@ async def test_a_deadline_that_passes_on_the_engine_fails_the_work_at_once(world
 async def test_the_rest_of_a_late_work_is_dropped_from_the_queue(world: World) -> None:
     late = world.submit([1] * 8, [2] * 8, [3] * 8, timeout_s=0.5)
     await settle()
-    assert world.backend.statistics().queue_tokens == 8
+    assert (await world.statistics()).queue_tokens == 8
     await world.clock.advance(0.5)
     with pytest.raises(DeadlineError):
         await late
-    assert world.backend.statistics().queue_tokens == 0
+    assert (await world.statistics()).queue_tokens == 0
 
 
 async def test_a_work_that_comes_after_its_deadline_is_refused(world: World) -> None:
     work = world.work([1], timeout_s=0.5)
     await world.clock.advance(0.5)
     with pytest.raises(DeadlineError):
-        await world.backend.submit(work)
+        await world.front.submit(work)
     assert world.engine.asked == []
 
 
@@ -206,7 +224,7 @@ async def test_the_bad_request_of_a_failed_batch_fails_alone(world: World) -> No
     with pytest.raises(EngineError) as failure:
         await bad
     assert "secret" not in str(failure.value)
-    assert world.backend.statistics().ready
+    assert (await world.statistics()).ready
 
 
 async def test_a_request_that_fails_alone_is_not_tried_again(world: World) -> None:
@@ -222,17 +240,17 @@ async def test_a_request_that_fails_alone_is_not_tried_again(world: World) -> No
     assert await good == [2.0]
 
 
-async def test_observer_and_statistics_hear_of_every_batch(world: World) -> None:
-    answers = [world.submit([1, 1]), world.submit([2])]
+async def test_observer_and_statistics_hear_of_every_batch(here: World) -> None:
+    answers = [here.submit([1, 1]), here.submit([2])]
     await settle()
-    await world.engine.finish(world.engine.asked[0], seconds=0.25)
-    failing = [world.submit([3]), world.submit([4])]
+    await here.engine.finish(here.engine.asked[0], seconds=0.25)
+    failing = [here.submit([3]), here.submit([4])]
     await settle()
-    await world.engine.fail(world.engine.asked[1], DeviceError(), seconds=0.5)
-    await world.engine.finish(world.engine.asked[2], seconds=0.5)
-    await world.engine.finish(world.engine.asked[3], seconds=0.5)
+    await here.engine.fail(here.engine.asked[1], DeviceError(), seconds=0.5)
+    await here.engine.finish(here.engine.asked[2], seconds=0.5)
+    await here.engine.finish(here.engine.asked[3], seconds=0.5)
     assert [await answer for answer in answers + failing] == [[2.0], [2.0], [3.0], [4.0]]
-    first, second = world.observer.batches
+    first, second = here.observer.batches
     assert first == BatchReport(
         variant="v",
         cut="empty",
@@ -247,7 +265,7 @@ async def test_observer_and_statistics_hear_of_every_batch(world: World) -> None
     assert (second.failed, second.num_sequences) == (True, 2)
     assert second.engine_s == pytest.approx(1.5)
     assert second.predicted_s > 0.0
-    assert world.backend.statistics() == BackendStatistics(
+    assert here.backend.statistics() == BackendStatistics(
         queue_requests=0,
         queue_tokens=0,
         engine_busy_s=1.75,
@@ -255,6 +273,7 @@ async def test_observer_and_statistics_hear_of_every_batch(world: World) -> None
         ready=True,
         alive=True,
         phase=Phase.READY,
+        num_loads={"v": 1, "w": 1, "e": 1},
     )
 
 
@@ -292,62 +311,62 @@ async def test_before_the_weights_are_loaded_work_is_refused_but_the_process_liv
     assert world.backend.cards() == ()
 
 
-async def test_draining_answers_what_was_admitted_and_refuses_the_rest(world: World) -> None:
-    answer = world.submit([1])
+async def test_draining_answers_what_was_admitted_and_refuses_the_rest(here: World) -> None:
+    answer = here.submit([1])
     await settle()
-    drained = asyncio.ensure_future(world.backend.drain(60.0))
+    drained = asyncio.ensure_future(here.backend.drain(60.0))
     await settle()
     with pytest.raises(NotReadyError, match="shutting down"):
-        await world.backend.submit(world.work([2]))
-    assert not world.backend.statistics().ready
+        await here.backend.submit(here.work([2]))
+    assert not here.backend.statistics().ready
     assert not drained.done()
-    await world.engine.finish(world.engine.asked[0])
+    await here.engine.finish(here.engine.asked[0])
     assert await drained
     assert await answer == [1.0]
 
 
-async def test_draining_ends_at_its_timeout(world: World) -> None:
-    answer = world.submit([1])
+async def test_draining_ends_at_its_timeout(here: World) -> None:
+    answer = here.submit([1])
     await settle()
-    assert not await world.backend.drain(0.0)
-    world.backend.close()
+    assert not await here.backend.drain(0.0)
+    here.backend.close()
     with pytest.raises(NotReadyError, match="has shut down"):
         await answer
 
 
-async def test_closing_ends_every_work_and_stops_the_engine(world: World) -> None:
-    answers = [world.submit([1]), world.submit([2], variant="w"), world.submit([3], timeout_s=9.0)]
+async def test_closing_ends_every_work_and_stops_the_engine(here: World) -> None:
+    answers = [here.submit([1]), here.submit([2], variant="w"), here.submit([3], timeout_s=9.0)]
     await settle()
-    world.backend.close()
+    here.backend.close()
     for answer in answers:
         with pytest.raises(NotReadyError):
             await answer
-    assert not world.engine.alive
+    assert not here.engine.alive
     await settle()
-    assert world.clock.num_timers == 0
+    assert here.clock.num_timers == 0
 
 
 async def test_a_bug_below_fails_everybody_and_says_that_the_process_is_dead(
-    world: World, monkeypatch: pytest.MonkeyPatch
+    here: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    running = world.submit([1])
+    running = here.submit([1])
     await settle()
 
     def broken(now: float, free_slots: int) -> None:
         raise AssertionError("This is a bug.")
 
-    monkeypatch.setattr(world.backend._scheduler, "decide", broken)
-    waiting = world.submit([2])
+    monkeypatch.setattr(here.backend._scheduler, "decide", broken)
+    waiting = here.submit([2])
     for answer in (running, waiting):
         with pytest.raises(EngineError):
             await answer
-    statistics = world.backend.statistics()
+    statistics = here.backend.statistics()
     assert (statistics.ready, statistics.alive, statistics.phase) == (False, False, Phase.BROKEN)
     with pytest.raises(NotReadyError, match="must be restarted"):
-        await world.backend.submit(world.work([3]))
+        await here.backend.submit(here.work([3]))
 
 
-async def test_an_engine_that_is_gone_is_told(world: World) -> None:
-    world.engine.alive = False
-    statistics = world.backend.statistics()
+async def test_an_engine_that_is_gone_is_told(here: World) -> None:
+    here.engine.alive = False
+    statistics = here.backend.statistics()
     assert (statistics.ready, statistics.alive) == (False, False)

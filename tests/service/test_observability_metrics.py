@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -21,6 +22,8 @@ from service.domain import (
     VariantParity,
 )
 from service.observability.metrics import NO_VARIANT, Metrics
+from service.tasks.script import SCRIPTS
+from service.tasks.text_input import TextInput
 from tests.service.backend_world import card
 
 if TYPE_CHECKING:
@@ -209,13 +212,80 @@ def test_variants_are_described(registry: CollectorRegistry, metrics: Metrics) -
     assert read("xlmr_canary_ok", {"variant": "v"}) == 1.0
     assert read("xlmr_parity_max_relative_error_ratio", {"variant": "v"}) == 0.125
     assert read("xlmr_canary_ok", {"variant": "w"}) is None, "it was not measured"
-    assert read("xlmr_variant_loads_total", {"variant": "v", "result": "ok"}) == 1.0
+    assert read("xlmr_variant_loads_total", {"variant": "v", "result": "ok"}) == 0.0
     assert read("xlmr_variant_loads_total", {"variant": "v", "result": "failed"}) == 0.0
     assert read("xlmr_variant_owned_bytes", {"variant": "v"}) == 100.0
     assert read("xlmr_variant_shared_bytes", {"variant": "w"}) == 20.0
     metrics.describe_build(version="0.1", revision="abc", torch="2.13", python="3.11")
     build = {"version": "0.1", "revision": "abc", "torch": "2.13", "python": "3.11"}
     assert read("xlmr_build_info", build) == 1.0
+
+
+def test_loads_are_counted_as_the_backend_counts_them(registry: CollectorRegistry, metrics: Metrics) -> None:
+    read = registry.get_sample_value
+    metrics.read(reading(num_loads={"v": 1, "w": 1}), ready=True)
+    later = reading(num_loads={"v": 3, "w": 1}, num_failed_loads={"w": 2, "_catalogue": 1})
+    for _ in range(2):
+        metrics.read(later, ready=True)
+    assert read("xlmr_variant_loads_total", {"variant": "v", "result": "ok"}) == 3.0
+    assert read("xlmr_variant_loads_total", {"variant": "w", "result": "failed"}) == 2.0
+    assert read("xlmr_variant_loads_total", {"variant": "_catalogue", "result": "failed"}) == 1.0
+
+
+def test_a_swapped_variant_is_described_as_it_is_now_and_goes_on_counting(
+    registry: CollectorRegistry, metrics: Metrics, cards: list[VariantCard]
+) -> None:
+    metrics.request_ended(answered("v"))
+    metrics.variants_loaded([replace(cards[0], revision="r9", generation=1, parity=None)])
+    metrics.request_ended(answered("v"))
+    metrics.flush()
+    read = registry.get_sample_value
+    info = {"variant": "v", "head": "classify", "lineage": "multi-task", "dtype": "float32"}
+    assert read("xlmr_variant_info", info | {"revision": "r9"}) == 1.0
+    assert read("xlmr_variant_info", info | {"revision": "r1"}) is None
+    assert read("xlmr_canary_ok", {"variant": "v"}) is None
+    # One that is served no more: its gauges go, what it answered stays counted.
+    assert read("xlmr_variant_owned_bytes", {"variant": "w"}) is None
+    assert read("xlmr_inputs_total", {"variant": "w"}) == 0.0
+    assert read("xlmr_inputs_total", {"variant": "v"}) == 6.0
+
+
+def test_the_backend_of_another_process_is_not_told_twice(registry: CollectorRegistry) -> None:
+    metrics = Metrics(registry, protocols=["native"], reasons=REASONS, cuts=CUTS)
+    metrics.variants_opened([card("v")])
+    metrics.read(reading(canaries=(checked(),), num_loads={"v": 1}), ready=True)
+    read = registry.get_sample_value
+    assert read("xlmr_ready") == 1.0
+    assert read("xlmr_queue_requests") == 0.0
+    assert read("xlmr_canary_ok", {"variant": "v"}) is None
+    assert read("xlmr_variant_loads_total", {"variant": "v", "result": "ok"}) is None
+
+
+def test_a_batch_of_a_variant_without_requests_is_counted(
+    registry: CollectorRegistry, metrics: Metrics
+) -> None:
+    """A canary may be asked before requests are taken."""
+    values = {"num_tokens": 3, "num_sequences": 1, "max_tokens": 8, "engine_s": 0.5, "predicted_s": 0.0}
+    metrics.batch_ended(BatchReport(variant="new", cut="empty", failed=False, **values))  # type: ignore[arg-type]  # a table
+    metrics.variants_opened([card("new")])
+    metrics.request_ended(answered("new"))
+    metrics.flush()
+    assert registry.get_sample_value("xlmr_tokens_total", {"variant": "new"}) == 40.0
+    assert registry.get_sample_value("xlmr_batches_total", {"variant": "new", "cut": "empty"}) == 1.0
+
+
+def test_scripts_are_counted_from_a_closed_list_only_where_they_are_asked_for(
+    registry: CollectorRegistry, metrics: Metrics
+) -> None:
+    read = registry.get_sample_value
+    assert read("xlmr_inputs_by_script_total", {"script": "latin"}) is None
+    count = metrics.open_scripts()
+    assert {read("xlmr_inputs_by_script_total", {"script": script}) for script in SCRIPTS} == {0.0}
+    count([TextInput(text="a train"), TextInput(text="un train"), TextInput(text="\u6c34")])
+    count([TextInput(text="123")])
+    metrics.flush()
+    found = {script: read("xlmr_inputs_by_script_total", {"script": script}) for script in SCRIPTS}
+    assert {script: value for script, value in found.items() if value} == {"latin": 2, "han": 1, "other": 1}
 
 
 def test_every_series_stands_at_zero_before_any_traffic(
