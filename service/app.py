@@ -11,7 +11,8 @@ import asyncio
 import os
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
 from platform import python_version
@@ -33,7 +34,10 @@ from service.api.openapi import document
 from service.api.predictor import Predictor
 from service.api.problems import REASONS
 from service.backend.clock import LoopClock
+from service.backend.listener import BackendListener
 from service.backend.local import LocalBackend
+from service.backend.remote import RemoteBackend
+from service.backend.source import LocalSource, RemoteSource
 from service.batching.decisions import Cut, Limits
 from service.engine.thread import EngineThread
 from service.errors import NotReadyError, StartupError
@@ -44,11 +48,16 @@ from service.observability.tracing import Tracing, current_trace, open_tracing
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
+    from collections.abc import Sequence as Many
+    from pathlib import Path
     from types import ModuleType
 
     from models.variant import Variant
-    from service.domain import Observer, TraceContext
+    from service.api.metrics import Exposition
+    from service.backend.source import Source
+    from service.domain import Observer, TraceContext, VariantCard
     from service.engine.device import Device
+    from service.observability.families import Families
     from service.settings import Settings
 
 DESCRIPTION = "Fine-tuned XLM-R variants behind padding-free dynamic batching."
@@ -65,52 +74,44 @@ _NS_PER_S = 1_000_000_000
 
 
 class Service:
-    """The parts, joined, and the life that they share."""
+    """What answers HTTP: the parts, joined, and the life that they share."""
 
     def __init__(  # noqa: PLR0913 - the root is handed all that may be another's
         self,
         settings: Settings,
         *,
-        make_device: Callable[[], Device],
-        registry: CollectorRegistry,
+        source: Source,
+        metrics: Metrics,
+        observer: Observer,
+        tracing: Tracing | None,
+        open_metrics: Callable[[Many[VariantCard]], object],
         on_ready: Callable[[], object],
         on_failure: Callable[[], object],
-        tracing: Tracing | None = None,
+        exposition: Exposition | None = None,
+        events: tuple[str, str] = ("loading", "ready"),
     ) -> None:
-        """Build and start nothing. One of the two is called when loading has ended."""
+        """Build and start nothing.
+
+        ``open_metrics``: opens the variants' series. ``on_ready``: called each time that the backend takes
+        work; ``on_failure``: when it never will. ``exposition``: what answers /metrics, where it is not this
+        process alone. ``events``: what the log calls waiting for the backend, and having it.
+        """
         self.tracing = tracing
+        self.metrics = metrics
+        self.observer = observer
+        self.backend = source.backend
+        self.failure: StartupError | None = None
+        self.has_stopped = False
+        self.exposition = self._own_exposition if exposition is None else exposition
+        self._source = source
+        self._events = events
+        self._open_metrics = open_metrics
         self._on_ready = on_ready
         self._on_failure = on_failure
         self._encoders = ThreadPoolExecutor(
-            settings.tokenize_threads or _num_tokenize_threads(), thread_name_prefix="xlmr-encode"
+            settings.tokenize_threads or _num_tokenize_threads(settings), thread_name_prefix="xlmr-encode"
         )
         self._decoders = ThreadPoolExecutor(_NUM_DECODE_THREADS, thread_name_prefix="xlmr-decode")
-        self._calibrate_budget = settings.max_batch_tokens is None
-        self.failure: StartupError | None = None
-        self.has_stopped = False
-        self.metrics = Metrics(
-            registry, protocols=[PROTOCOL], reasons=REASONS, cuts=[cut.value for cut in Cut]
-        )
-        self.metrics.describe_build(
-            version=version("xlmr-serve"),
-            revision=settings.build_revision,
-            torch=version("torch"),
-            python=python_version(),
-        )
-        self.observer: Observer = self.metrics if tracing is None else Observers(self.metrics, tracing)
-        self.engine = EngineThread(make_device, clock=time.monotonic)
-        self.backend = LocalBackend(
-            engine=self.engine,
-            limits=Limits(
-                max_batch_tokens=settings.max_batch_tokens or _MAX_BATCH_TOKENS,
-                max_queue_tokens=settings.max_queue_tokens,
-                max_wait_s=settings.max_wait_s,
-            ),
-            num_slots=1 + settings.max_prefetched_batches,
-            clock=LoopClock(),
-            observer=self.observer,
-            canary_interval_s=settings.canary_interval_s,
-        )
         self.predictor = Predictor(
             backend=self.backend,
             encoders=self._encoders,
@@ -119,7 +120,12 @@ class Service:
             max_requests=settings.max_requests,
         )
 
-    async def exposition(self, accept: str) -> tuple[bytes, str]:
+    def reading(self) -> Families:
+        """Return this process's metrics as plain values; call it on the event loop."""
+        self.metrics.read(self.backend.statistics(), ready=self.predictor.is_ready)
+        return self.metrics.families()
+
+    async def _own_exposition(self, accept: str) -> tuple[bytes, str]:
         """Return the metrics; read on the loop, written off it, since that takes milliseconds."""
         self.metrics.read(self.backend.statistics(), ready=self.predictor.is_ready)
         return await asyncio.get_running_loop().run_in_executor(
@@ -134,9 +140,9 @@ class Service:
             yield
         finally:
             loading.cancel()
-            self.backend.close()
+            self._source.close()
             await asyncio.gather(loading, return_exceptions=True)
-            self.has_stopped = await asyncio.to_thread(self.engine.join, _JOIN_S)
+            self.has_stopped = await self._source.stopped(_JOIN_S)
             for executor in (self._encoders, self._decoders):
                 executor.shutdown(wait=False, cancel_futures=True)
             if self.tracing is not None:
@@ -148,31 +154,39 @@ class Service:
 
     def give_up(self) -> None:
         """Answer the requests under way with 503 instead of waiting for them."""
-        self.backend.close()
+        self._source.close()
 
     async def _load(self) -> None:
+        """Open whenever there is a backend that takes work: once, unless it is another process."""
+        with suppress(NotReadyError):  # stopped meanwhile
+            while await self._open():
+                await self._source.changed()
+
+    async def _open(self) -> bool:
         log = structlog.get_logger()
         began_at = time.monotonic()
-        log.info("loading")
+        waiting, ready = self._events
+        log.info(waiting)
         try:
-            await self.backend.start(calibrate_budget=self._calibrate_budget)
+            await self._source.open()
             cards = self.backend.cards()
             files = {card.tokenizer for card in cards}
             read = partial(_read_tokenizers, files)
             tokenizers = await asyncio.get_running_loop().run_in_executor(self._encoders, read)
         except NotReadyError:
-            return  # stopped meanwhile
+            return False  # stopped meanwhile
         except StartupError as error:
             self._fail(error)
-            return
+            return False
         except Exception as error:
             log.exception("start_failed")
             self._fail(StartupError(f"Loading failed ({type(error).__name__}); the log says where."))
-            return
-        self.metrics.variants_loaded(cards)
+            return False
+        self._open_metrics(cards)
         self.predictor.open(tokenizers)
-        log.info("ready", variants=len(cards), seconds=round(time.monotonic() - began_at, 3))
+        log.info(ready, variants=len(cards), seconds=round(time.monotonic() - began_at, 3))
         self._on_ready()
+        return True
 
     def _fail(self, error: StartupError) -> None:
         self.failure = error
@@ -196,22 +210,130 @@ def create_service(  # noqa: PLR0913 - the root is handed all that may be anothe
     Raises:
         StartupError: the catalogue cannot be served.
     """
-    if make_device is None:
-        make_device = partial(_torch_device, settings, _chosen_variants(settings))
-    if tracing is None and settings.otlp_endpoint is not None:
-        tracing = open_tracing(
-            settings.otlp_endpoint,
-            sample_ratio=settings.trace_ratio,
-            version=version("xlmr-serve"),
-            epoch_ns_of=_epoch_ns_of(time.time_ns() - time.monotonic_ns()),
-        )
+    tracing = tracing or _own_tracing(settings)
+    metrics = _metrics(settings, registry or _own_registry(reads_gpus=True))
+    observer: Observer = metrics if tracing is None else Observers(metrics, tracing)
     return Service(
         settings,
-        make_device=make_device,
-        registry=registry or _own_registry(),
+        source=_local_source(settings, make_device, observer),
+        metrics=metrics,
+        observer=observer,
+        tracing=tracing,
+        open_metrics=metrics.variants_loaded,
         on_ready=on_ready,
         on_failure=on_failure,
+    )
+
+
+def create_front_end(
+    settings: Settings,
+    *,
+    path: Path,
+    exposition: Exposition,
+    on_ready: Callable[[], object],
+    on_failure: Callable[[], object],
+) -> Service:
+    """Build the HTTP side alone; its backend is another process, behind a Unix socket.
+
+    ``path``: of that socket. ``exposition``: asks whoever knows the metrics of every process.
+    """
+    tracing = _own_tracing(settings)
+    metrics = _metrics(settings, _own_registry(reads_gpus=False))
+    return Service(
+        settings,
+        source=RemoteSource(RemoteBackend(path, clock=LoopClock())),
+        metrics=metrics,
+        observer=metrics if tracing is None else Observers(metrics, tracing),
         tracing=tracing,
+        open_metrics=metrics.variants_opened,
+        on_ready=on_ready,
+        on_failure=on_failure,
+        exposition=exposition,
+        events=("waiting_for_backend", "connected"),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BackEnd:
+    """The device's side alone, for front ends in other processes."""
+
+    source: LocalSource
+    listener: BackendListener
+    metrics: Metrics
+    tracing: Tracing | None
+
+
+def create_back_end(
+    settings: Settings, *, make_device: Callable[[], Device] | None, on_broken: Callable[[], object]
+) -> BackEnd:
+    """Build the device's side alone.
+
+    ``make_device``: None for torch and the catalogue's checkpoints. ``on_broken``: called when the backend
+    has come into a state from which only a new one helps.
+
+    Raises:
+        StartupError: the catalogue cannot be served.
+    """
+    tracing = _own_tracing(settings)
+    metrics = _metrics(settings, _own_registry(reads_gpus=True))
+    observer: Observer = metrics if tracing is None else Observers(metrics, tracing)
+    source = _local_source(settings, make_device, observer, on_broken)
+    return BackEnd(source=source, listener=BackendListener(source.backend), metrics=metrics, tracing=tracing)
+
+
+def check_catalogue(settings: Settings) -> None:
+    """Find out what can be known of the catalogue before anything is loaded.
+
+    Raises:
+        StartupError: it cannot be served.
+    """
+    _chosen_variants(settings)
+
+
+def _local_source(
+    settings: Settings,
+    make_device: Callable[[], Device] | None,
+    observer: Observer,
+    on_broken: Callable[[], object] = lambda: None,
+) -> LocalSource:
+    if make_device is None:
+        make_device = partial(_torch_device, settings, _chosen_variants(settings))
+    engine = EngineThread(make_device, clock=time.monotonic)
+    backend = LocalBackend(
+        engine=engine,
+        limits=Limits(
+            max_batch_tokens=settings.max_batch_tokens or _MAX_BATCH_TOKENS,
+            max_queue_tokens=settings.max_queue_tokens,
+            max_wait_s=settings.max_wait_s,
+        ),
+        num_slots=1 + settings.max_prefetched_batches,
+        clock=LoopClock(),
+        observer=observer,
+        canary_interval_s=settings.canary_interval_s,
+        on_broken=on_broken,
+    )
+    return LocalSource(backend, engine, calibrate_budget=settings.max_batch_tokens is None)
+
+
+def _metrics(settings: Settings, registry: CollectorRegistry) -> Metrics:
+    metrics = Metrics(registry, protocols=[PROTOCOL], reasons=REASONS, cuts=[cut.value for cut in Cut])
+    metrics.describe_build(
+        version=version("xlmr-serve"),
+        revision=settings.build_revision,
+        torch=version("torch"),
+        python=python_version(),
+    )
+    return metrics
+
+
+def _own_tracing(settings: Settings) -> Tracing | None:
+    if settings.otlp_endpoint is None:
+        return None
+    return open_tracing(
+        settings.otlp_endpoint,
+        sample_ratio=settings.trace_ratio,
+        version=version("xlmr-serve"),
+        epoch_ns_of=_epoch_ns_of(time.time_ns() - time.monotonic_ns()),
     )
 
 
@@ -269,6 +391,7 @@ def create_app(settings: Settings, service: Service | None = None) -> FastAPI:
             timeout_s=settings.timeout_s,
             max_timeout_s=settings.max_timeout_s,
         ),
+        count_inputs=joined.metrics.open_scripts() if settings.metrics_scripts else None,
     )
     app.include_router(native_router(native, joined.predictor))
     app.include_router(health_router(joined.backend, joined.predictor))
@@ -324,11 +447,11 @@ def _read_tokenizers(files: set[str]) -> dict[str, Tokenizer]:
     return tokenizers
 
 
-def _own_registry() -> CollectorRegistry:
+def _own_registry(*, reads_gpus: bool) -> CollectorRegistry:
     registry = CollectorRegistry()
     for collector in (ProcessCollector, PlatformCollector, GCCollector):
         collector(registry=registry)
-    if (gpus := open_gpus(import_nvml)) is not None:
+    if reads_gpus and (gpus := open_gpus(import_nvml)) is not None:
         registry.register(gpus)
     return registry
 
@@ -349,5 +472,5 @@ def _no_trace() -> TraceContext | None:
     return None
 
 
-def _num_tokenize_threads() -> int:
-    return min(_MAX_TOKENIZE_THREADS, os.cpu_count() or 1)
+def _num_tokenize_threads(settings: Settings) -> int:
+    return max(1, min(_MAX_TOKENIZE_THREADS, os.cpu_count() or 1) // settings.http_workers)

@@ -15,6 +15,7 @@ import typer
 
 from service.errors import StartupError
 from service.observability.logs import configure_logs
+from service.processes.supervisor import supervise
 from service.server import serve
 from service.settings import Settings, read_settings
 
@@ -67,7 +68,7 @@ def run(**given: str | None) -> None:
     try:
         settings = read_settings(**given)
         configure_logs(level=settings.log_level, form=settings.log_format, stream=sys.stdout)
-        has_stopped = serve(settings)
+        has_stopped = serve(settings) if settings.http_workers == 1 else supervise(settings)
     except StartupError as error:
         typer.echo(f"xlmr-serve: {error}", err=True)
         raise typer.Exit(_USAGE) from None

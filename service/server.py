@@ -21,14 +21,18 @@ from service.app import create_app, create_service
 from service.errors import StartupError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
     from types import FrameType
 
+    from fastapi import FastAPI
+
     from service.app import Service
+    from service.engine.device import Device
     from service.settings import Settings
 
 # After draining, answers that are still on their way to slow clients get this long.
-_WRITE_OUT_S = 5
+WRITE_OUT_S = 5
 _BACKLOG = 2048
 # The signal at which requests under way are no longer waited for.
 _GIVE_UP = 2
@@ -38,10 +42,16 @@ class DrainingServer(uvicorn.Server):
     """uvicorn, which asks its service to drain before it closes the socket."""
 
     def __init__(
-        self, config: uvicorn.Config, *, service: Service, drain_timeout_s: float, address: dict[str, object]
+        self,
+        config: uvicorn.Config,
+        *,
+        service: Service,
+        drain_timeout_s: float,
+        on_listening: Callable[[], object],
     ) -> None:
+        """``on_listening``: called when connections are taken."""
         super().__init__(config)
-        self._address = address
+        self._on_listening = on_listening
         self._service = service
         self._drain_timeout_s = drain_timeout_s
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -52,7 +62,7 @@ class DrainingServer(uvicorn.Server):
         """Start the app and take connections; from the line in the log on, signals drain."""
         self._loop = asyncio.get_running_loop()
         await super().startup(sockets)
-        structlog.get_logger().info("listening", **self._address)
+        self._on_listening()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Drain at the first signal, give up what is under way at the second, stop dead at the third."""
@@ -63,10 +73,12 @@ class DrainingServer(uvicorn.Server):
         elif self._num_signals == _GIVE_UP:
             self._loop.call_soon_threadsafe(self._service.give_up)
         else:
-            self._loop.call_soon_threadsafe(self._begin_drain)
+            self._loop.call_soon_threadsafe(self.drain)
 
-    def _begin_drain(self) -> None:
-        self._drain = asyncio.ensure_future(self._drain_and_exit())
+    def drain(self) -> None:
+        """Answer what is under way, then end; call it on the event loop."""
+        if self._drain is None:
+            self._drain = asyncio.ensure_future(self._drain_and_exit())
 
     async def _drain_and_exit(self) -> None:
         log = structlog.get_logger()
@@ -77,8 +89,10 @@ class DrainingServer(uvicorn.Server):
         self.should_exit = True
 
 
-def serve(settings: Settings) -> bool:
+def serve(settings: Settings, *, make_device: Callable[[], Device] | None = None) -> bool:
     """Serve until a signal; return whether everything has stopped, the engine's thread included.
+
+    ``make_device``: None for torch and the catalogue's checkpoints.
 
     Raises:
         StartupError: the address, the catalogue or a checkpoint cannot be served.
@@ -92,33 +106,17 @@ def serve(settings: Settings) -> bool:
 
     def tell_ready() -> None:
         if settings.ready_file is not None:
-            _write_ready_file(settings.ready_file, address)
+            write_ready_file(settings.ready_file, address)
 
-    service = create_service(settings, on_ready=tell_ready, on_failure=stop)
-    listener = _listen(settings)
+    service = create_service(settings, make_device=make_device, on_ready=tell_ready, on_failure=stop)
+    listener = listen(settings)
     try:
-        port = listener.getsockname()[1]
-        address |= {
-            "url": f"http://{settings.url_host}:{port}",
-            "host": settings.host,
-            "port": port,
-            "pid": os.getpid(),
-        }
+        address |= address_of(settings, listener)
         server = DrainingServer(
-            uvicorn.Config(
-                create_app(settings, service),
-                http="httptools",
-                ws="none",
-                lifespan="on",
-                log_config=None,
-                access_log=False,
-                backlog=_BACKLOG,
-                timeout_keep_alive=settings.keep_alive_s,
-                timeout_graceful_shutdown=_WRITE_OUT_S,
-            ),
+            server_config(settings, create_app(settings, service)),
             service=service,
             drain_timeout_s=settings.drain_timeout_s,
-            address=address,
+            on_listening=lambda: structlog.get_logger().info("listening", **address),
         )
         server.run(sockets=[listener])
     finally:
@@ -131,8 +129,34 @@ def serve(settings: Settings) -> bool:
     return service.has_stopped
 
 
-def _listen(settings: Settings) -> socket.socket:
-    """Return a socket that listens, so that a port in use is told before anything else is done."""
+def server_config(settings: Settings, app: FastAPI) -> uvicorn.Config:
+    """Return how uvicorn serves an app."""
+    return uvicorn.Config(
+        app,
+        http="httptools",
+        ws="none",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        backlog=_BACKLOG,
+        timeout_keep_alive=settings.keep_alive_s,
+        timeout_graceful_shutdown=WRITE_OUT_S,
+    )
+
+
+def address_of(settings: Settings, listener: socket.socket) -> dict[str, object]:
+    """Say where the service is, and which process to signal."""
+    port = listener.getsockname()[1]
+    url = f"http://{settings.url_host}:{port}"
+    return {"url": url, "host": settings.host, "port": port, "pid": os.getpid()}
+
+
+def listen(settings: Settings) -> socket.socket:
+    """Return a socket that listens, so that a port in use is told before anything else is done.
+
+    Raises:
+        StartupError: the address is in use, or no address of this machine.
+    """
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
             settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
@@ -164,7 +188,7 @@ def _why_not_bound(settings: Settings, error: OSError) -> str:
             return f"{where} cannot be used ({error.strerror}); choose another --host or --port."
 
 
-def _write_ready_file(path: Path, address: dict[str, object]) -> None:
+def write_ready_file(path: Path, address: dict[str, object]) -> None:
     """Write the file whole or not at all, since somebody is waiting for it to appear."""
     draft = path.with_name(path.name + ".part")
     draft.write_text(json.dumps(address) + "\n", encoding="utf-8")

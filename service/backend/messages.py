@@ -152,7 +152,7 @@ def decode(frame: Frame) -> Message:
                 return _state(json.loads(bytes(frame.payload)))
             case _:
                 raise FrameError(f"There is no message of kind {frame.kind}.")
-    except (struct.error, ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
+    except (struct.error, ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
         raise FrameError(
             f"A message of kind {frame.kind} does not add up ({type(error).__name__})."
         ) from error
