@@ -38,6 +38,7 @@ from service.backend.listener import BackendListener
 from service.backend.local import LocalBackend
 from service.backend.remote import RemoteBackend
 from service.backend.source import LocalSource, RemoteSource
+from service.backend.swap import Swapping
 from service.batching.decisions import Cut, Limits
 from service.engine.thread import EngineThread
 from service.errors import NotReadyError, StartupError
@@ -104,6 +105,7 @@ class Service:
         self.has_stopped = False
         self.exposition = self._own_exposition if exposition is None else exposition
         self._source = source
+        self._reloads: set[asyncio.Task[None]] = set()
         self._events = events
         self._open_metrics = open_metrics
         self._on_ready = on_ready
@@ -139,7 +141,8 @@ class Service:
         try:
             yield
         finally:
-            loading.cancel()
+            for task in (loading, *self._reloads):
+                task.cancel()
             self._source.close()
             await asyncio.gather(loading, return_exceptions=True)
             self.has_stopped = await self._source.stopped(_JOIN_S)
@@ -151,6 +154,12 @@ class Service:
     async def drain(self, timeout_s: float) -> bool:
         """Take no more requests and wait for those under way; False if one was late."""
         return await self.predictor.drain(timeout_s)
+
+    def reload(self) -> None:
+        """Serve what the catalogue says now, as soon as it is loaded; call it on the event loop."""
+        task = asyncio.get_running_loop().create_task(self._source.reload())
+        self._reloads.add(task)
+        task.add_done_callback(self._reloads.discard)
 
     def give_up(self) -> None:
         """Answer the requests under way with 503 instead of waiting for them."""
@@ -296,8 +305,10 @@ def _local_source(
     observer: Observer,
     on_broken: Callable[[], object] = lambda: None,
 ) -> LocalSource:
+    variants: tuple[Variant, ...] | None = None
     if make_device is None:
-        make_device = partial(_torch_device, settings, _chosen_variants(settings))
+        variants = _chosen_variants(settings)
+        make_device = partial(_torch_device, settings, variants)
     engine = EngineThread(make_device, clock=time.monotonic)
     backend = LocalBackend(
         engine=engine,
@@ -312,7 +323,16 @@ def _local_source(
         canary_interval_s=settings.canary_interval_s,
         on_broken=on_broken,
     )
-    return LocalSource(backend, engine, calibrate_budget=settings.max_batch_tokens is None)
+    swapping = None
+    if variants is not None:
+        swapping = Swapping(
+            backend,
+            variants,
+            partial(_chosen_variants, settings),
+            clock=LoopClock(),
+            grace_s=settings.drain_timeout_s,
+        )
+    return LocalSource(backend, engine, calibrate_budget=settings.max_batch_tokens is None, swapping=swapping)
 
 
 def _metrics(settings: Settings, registry: CollectorRegistry) -> Metrics:

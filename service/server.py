@@ -2,7 +2,7 @@
 
 Rules: the socket listens before anything is loaded. The first signal drains and the program
 then ends with 0, where uvicorn by itself would end by the signal; the second one drops what
-is under way, which is answered with 503.
+is under way, which is answered with 503. SIGHUP reads the catalogue again.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import asyncio
 import errno
 import json
 import os
+import signal
 import socket
 from typing import TYPE_CHECKING
 
@@ -108,6 +109,10 @@ def serve(settings: Settings, *, make_device: Callable[[], Device] | None = None
         if settings.ready_file is not None:
             write_ready_file(settings.ready_file, address)
 
+    def tell_listening() -> None:
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, service.reload)
+        structlog.get_logger().info("listening", **address)
+
     service = create_service(settings, make_device=make_device, on_ready=tell_ready, on_failure=stop)
     listener = listen(settings)
     try:
@@ -116,7 +121,7 @@ def serve(settings: Settings, *, make_device: Callable[[], Device] | None = None
             server_config(settings, create_app(settings, service)),
             service=service,
             drain_timeout_s=settings.drain_timeout_s,
-            on_listening=lambda: structlog.get_logger().info("listening", **address),
+            on_listening=tell_listening,
         )
         server.run(sockets=[listener])
     finally:

@@ -1,7 +1,7 @@
 """Where an HTTP process has its backend from, and how that comes and goes.
 
 Rules: ``open`` returns when the backend takes work, ``changed`` when its variants are others or it is gone,
-so that it should be opened again; ``close`` ends it for good. A backend in this process is opened once: if
+so that it should be opened again; ``close`` ends it for good. A backend in this process is started once: if
 it breaks, the process must be restarted.
 """
 
@@ -10,9 +10,14 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Protocol
 
+import structlog
+
+from service.domain import Phase
+
 if TYPE_CHECKING:
     from service.backend.local import LocalBackend
     from service.backend.remote import RemoteBackend
+    from service.backend.swap import Swapping
     from service.domain import Backend
     from service.engine.contract import Engine
 
@@ -42,6 +47,10 @@ class Source(Protocol):
         """
         ...
 
+    async def reload(self) -> None:
+        """Serve what the catalogue says now, where the backend is this process's."""
+        ...
+
     def close(self) -> None:
         """Take no more work; what is not answered raises NotReadyError where it is awaited."""
         ...
@@ -54,7 +63,17 @@ class Source(Protocol):
 class LocalSource:
     """The backend of this process, on an engine of this process."""
 
-    def __init__(self, backend: LocalBackend, engine: Engine, *, calibrate_budget: bool) -> None:
+    def __init__(
+        self,
+        backend: LocalBackend,
+        engine: Engine,
+        *,
+        calibrate_budget: bool,
+        swapping: Swapping | None = None,
+    ) -> None:
+        """``swapping``: None where there is no catalogue to read again."""
+        self._swapping = swapping
+        self._is_started = False
         self._backend = backend
         self._engine = engine
         self._calibrate_budget = calibrate_budget
@@ -65,15 +84,30 @@ class LocalSource:
         return self._backend
 
     async def open(self) -> None:
-        """Load the weights."""
-        await self._backend.start(calibrate_budget=self._calibrate_budget)
+        """Load the weights; nothing when called again."""
+        if not self._is_started:
+            self._is_started = True
+            await self._backend.start(calibrate_budget=self._calibrate_budget)
 
     async def changed(self) -> None:
-        """Wait for ever."""
-        await asyncio.get_running_loop().create_future()
+        """Wait until other variants are served."""
+        if self._swapping is None:
+            await asyncio.get_running_loop().create_future()
+        else:
+            await self._swapping.changed()
+
+    async def reload(self) -> None:
+        """Serve what the catalogue says now."""
+        phase = self._backend.statistics().phase
+        if self._swapping is None or phase is not Phase.READY:
+            structlog.get_logger().warning("reload_ignored", phase=phase.value)
+        else:
+            await self._swapping.reload()
 
     def close(self) -> None:
         """Stop backend and engine."""
+        if self._swapping is not None:
+            self._swapping.close()
         self._backend.close()
 
     async def stopped(self, timeout_s: float) -> bool:
@@ -99,6 +133,9 @@ class RemoteSource:
     async def changed(self) -> None:
         """Wait for its end, or for other variants."""
         await self._backend.changed()
+
+    async def reload(self) -> None:
+        """Leave that to the process that has the weights."""
 
     def close(self) -> None:
         """End the link."""

@@ -16,7 +16,7 @@ import structlog
 from service.errors import ServiceError, StartupError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Callable
 
     from models.variant import Variant
     from service.backend.clock import Clock
@@ -33,30 +33,31 @@ class Swapping:
     def __init__(
         self,
         backend: LocalBackend,
+        variants: tuple[Variant, ...],
         choose: Callable[[], tuple[Variant, ...]],
         *,
         clock: Clock,
         grace_s: float,
-        on_change: Callable[[], Awaitable[object]],
     ) -> None:
         """Change nothing yet.
 
-        ``choose``: reads the catalogue; raises StartupError where it cannot be served. ``grace_s``: how long
-        a request may take from the choice of its variant until it is submitted. ``on_change``: called
-        after each change of what is served.
+        ``variants``: those that the backend starts with. ``choose``: reads the catalogue; raises
+        StartupError where it cannot be served. ``grace_s``: how long a request may take from the choice
+        of its variant until it is submitted.
         """
         self._backend = backend
         self._choose = choose
         self._clock = clock
         self._grace_s = grace_s
-        self._on_change = on_change
-        self._known: dict[str, Variant] = {}
+        self._known = {variant.name: variant for variant in variants}
+        self._change = asyncio.Event()
         self._one_at_a_time = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def started_with(self, variants: tuple[Variant, ...]) -> None:
-        """Hear what was loaded at the start."""
-        self._known = {variant.name: variant for variant in variants}
+    async def changed(self) -> None:
+        """Return once something else is served than when this returned last; for one caller."""
+        await self._change.wait()
+        self._change.clear()
 
     async def reload(self) -> None:
         """Serve what the catalogue says now."""
@@ -72,7 +73,7 @@ class Swapping:
             names = {variant.name for variant in variants}
             for name in [name for name in self._known if name not in names]:
                 del self._known[name]
-                await self._replaced(self._backend.withdraw(name))
+                self._replaced(self._backend.withdraw(name))
                 log.info("variant_withdrawn", variant=name)
             log.info("catalogue_read", variants=len(variants), changed=sum(changes))
 
@@ -91,12 +92,12 @@ class Swapping:
         self._known[variant.name] = variant
         if change is None:
             return False
-        await self._replaced(change.before)
+        self._replaced(change.before)
         log.info("variant_swapped", variant=variant.name)
         return True
 
-    async def _replaced(self, before: str | None) -> None:
-        await self._on_change()
+    def _replaced(self, before: str | None) -> None:
+        self._change.set()
         if before is not None:
             self._clock.call_later(self._grace_s, lambda: self._retire(before))
 

@@ -64,11 +64,17 @@ class _BackEndProcess:
         self._settings = settings
         self._make_device = make_device
         self._end = asyncio.Event()
+        self._reloads: set[asyncio.Task[None]] = set()
         self._code = 0
 
     async def run(self, listener: socket.socket, control: socket.socket) -> tuple[int, bool]:
         """Return the exit code, and whether the engine has stopped."""
-        superior = Superior(reading=self._reading, on_drain=self._end.set, on_give_up=self._end.set)
+        superior = Superior(
+            reading=self._reading,
+            on_drain=self._end.set,
+            on_give_up=self._end.set,
+            on_reload=self._reload,
+        )
         self._back_end = back_end = create_back_end(
             self._settings, make_device=self._make_device, on_broken=self._broken
         )
@@ -79,8 +85,9 @@ class _BackEndProcess:
         backend = back_end.source.backend
         if not self._code:
             await backend.drain(self._settings.drain_timeout_s)
-        loading.cancel()
-        await asyncio.gather(loading, return_exceptions=True)
+        for task in (loading, *self._reloads):
+            task.cancel()
+        await asyncio.gather(loading, *self._reloads, return_exceptions=True)
         back_end.source.close()
         back_end.listener.close()
         await superior.leave()
@@ -106,11 +113,23 @@ class _BackEndProcess:
             superior.tell(Order.FAILED, f"Loading failed ({type(error).__name__}); the log says where.")
             self._finish(_REFUSED)
             return
-        cards = back_end.source.backend.cards()
-        back_end.metrics.variants_loaded(cards)
-        back_end.listener.tell_state()
-        log.info("loaded", variants=len(cards), seconds=round(time.monotonic() - began_at, 3))
+        self._tell_variants()
+        seconds = round(time.monotonic() - began_at, 3)
+        log.info("loaded", variants=len(back_end.source.backend.cards()), seconds=seconds)
         superior.tell(Order.READY)
+        while True:
+            await back_end.source.changed()
+            self._tell_variants()
+
+    def _tell_variants(self) -> None:
+        """Tell metrics and front ends what is served now."""
+        self._back_end.metrics.variants_loaded(self._back_end.source.backend.cards())
+        self._back_end.listener.tell_state()
+
+    def _reload(self) -> None:
+        task = asyncio.get_running_loop().create_task(self._back_end.source.reload())
+        self._reloads.add(task)
+        task.add_done_callback(self._reloads.discard)
 
     def _reading(self) -> Families:
         # Whether the service is ready, its front ends say.

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 # Long enough for a busy machine; what a process told before stands in for one that takes longer.
 _READ_S = 2.0
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Child:

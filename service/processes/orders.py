@@ -28,6 +28,7 @@ class Order(IntEnum):
     EXPOSITION = 7  # content type, a zero byte, body
     DRAIN = 8  # answer what is under way, then end
     GIVE_UP = 9  # answer it with 503 instead
+    RELOAD = 10  # serve what the catalogue says now; to the backend
 
 
 def order_bytes(order: Order, content: bytes = b"", *, number: int = 0) -> bytes:

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 # It only adds up; one that takes longer is stuck.
 _EXPOSE_S = 10.0
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def begin_child(name: str, settings: Settings) -> None:
@@ -53,11 +53,13 @@ class Superior:
         reading: Callable[[], Families],
         on_drain: Callable[[], object],
         on_give_up: Callable[[], object],
+        on_reload: Callable[[], object] = lambda: None,
     ) -> None:
         """``reading``: reads the child's metrics. One that is gone asks to give up and to drain."""
         self._reading = reading
         self._on_drain = on_drain
         self._on_give_up = on_give_up
+        self._on_reload = on_reload
         self._link = Link(name="supervisor", on_frame=self._take, on_end=self._gone)
         self._numbers = count(1)
         self._asked: dict[int, asyncio.Future[tuple[bytes, str]]] = {}
@@ -111,6 +113,8 @@ class Superior:
                 self._on_drain()
             case Order.GIVE_UP:
                 self._on_give_up()
+            case Order.RELOAD:
+                self._on_reload()
             case _:
                 raise FrameError(f"A supervisor does not say {frame.kind}.")
 

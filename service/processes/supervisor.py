@@ -3,8 +3,8 @@
 Rules: it answers no request and loads nothing, so that it outlives them all. It holds the listening socket,
 which the front ends share, and the backend's socket, so that neither vanishes when a process dies; a process
 that dies is started again, later each time. The first SIGTERM or SIGINT lets the front ends drain, then the
-backend; the second answers what is under way with 503; the third kills. It adds up the metrics of all
-processes, also of those that are gone.
+backend; the second answers what is under way with 503; the third kills. SIGHUP is for the backend, which then
+reads the catalogue again. It adds up the metrics of all processes, also of those that are gone.
 """
 
 from __future__ import annotations
@@ -148,6 +148,7 @@ class Supervisor:
         loop = asyncio.get_running_loop()
         for one in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(one, self._signalled)
+        loop.add_signal_handler(signal.SIGHUP, self._reload)
         keepers = {name: asyncio.create_task(self._keep(name, start)) for name, start in self._starts.items()}
         for keeper in keepers.values():
             keeper.add_done_callback(self._kept)
@@ -225,6 +226,11 @@ class Supervisor:
         elif self._num_signals >= _KILL:
             for child in self._children.values():
                 child.kill()
+
+    def _reload(self) -> None:
+        """Let the backend read the catalogue again; one that is being started reads it anyway."""
+        if BACKEND in self._children:
+            self._children[BACKEND].order(Order.RELOAD)
 
     def _kept(self, keeper: asyncio.Task[None]) -> None:
         """End everything where this process itself has failed."""
