@@ -18,12 +18,15 @@ import numpy as np
 import tokenizers
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from numpy.typing import NDArray
 
 _BUNDLED = Path(__file__).parent / "bundled" / "tokenizer.json"
 _WORD = re.compile(r"\S+")
+# Words whose pieces the library remembers. Its own 10,000 are full within minutes of text in many
+# languages, and none is ever let go; so many take 40 MB, and save a third of the time to cut a text.
+_REMEMBERED_WORDS = 131_072
 
 
 class TokenizerError(Exception):
@@ -63,6 +66,8 @@ class Tokenizer:
     def __init__(self, library: tokenizers.Tokenizer, *, source: str) -> None:
         library.no_truncation()
         library.no_padding()
+        if hasattr(library.model, "_resize_cache"):
+            library.model._resize_cache(_REMEMBERED_WORDS)  # noqa: SLF001 - there is no other name for it
         self._library = library
         self.source = source
         self.bos_id = self._special("<s>")
@@ -102,6 +107,15 @@ class Tokenizer:
         """
         return [_pieces(encoding, text) for text, encoding in zip(texts, self._encode(texts), strict=True)]
 
+    def encode_ids(self, texts: Sequence[str]) -> list[NDArray[np.int32]]:
+        """Encode texts where only the ids are wanted: int32 ``[L]`` each, the ``ids`` of ``encode``.
+
+        Raises:
+            ValueError: a text holds a lone surrogate, which no tokenizer can take.
+        """
+        cut = self._encode(texts, self._library.encode_batch_fast)
+        return [np.array(encoding.ids, dtype=np.int32) for encoding in cut]
+
     def encode_words(self, words: Sequence[str]) -> Pieces:
         """Encode each word by itself, as if it stood after a space.
 
@@ -123,9 +137,12 @@ class Tokenizer:
             words=np.repeat(np.arange(len(pieces), dtype=np.int32), [len(piece) for piece in pieces]),
         )
 
-    def _encode(self, texts: Sequence[str]) -> list[tokenizers.Encoding]:
+    def _encode(
+        self, texts: Sequence[str], call: Callable[..., list[tokenizers.Encoding]] | None = None
+    ) -> list[tokenizers.Encoding]:
+        call = call or self._library.encode_batch
         try:
-            return self._library.encode_batch(list(texts), add_special_tokens=False)
+            return call(list(texts), add_special_tokens=False)
         except (TypeError, UnicodeError) as error:
             raise ValueError("A text holds a lone surrogate, which is not a character.") from error
 

@@ -16,7 +16,7 @@ from service.errors import EmptyTextError
 from service.tasks.probabilities import softmax
 from service.tasks.sequences import fitted
 from service.tasks.task import Encoded, Material, Task, Usage
-from service.tasks.text import check_pieces, check_text
+from service.tasks.text import check_ids, check_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence as Many
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from service.tasks.parameters import Parameters
-    from service.tasks.tokenizer import Pieces, Tokenizer
+    from service.tasks.tokenizer import Tokenizer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,13 +57,13 @@ def _material(item: ChooseInput) -> Material:
 
 
 def _arrange(
-    _item: ChooseInput, pieces: Many[Pieces], parameters: Parameters, tokenizer: Tokenizer
+    _item: ChooseInput, cut: Many[NDArray[np.int32]], parameters: Parameters, tokenizer: Tokenizer
 ) -> Encoded[None]:
-    context, *choices = pieces
-    check_pieces(context, "context")
+    context, *choices = cut
+    check_ids(context, "context")
     for index, choice in enumerate(choices):
-        check_pieces(choice, f"choices[{index}]")
-    fits = [fitted(context.ids, choice.ids, parameters, tokenizer) for choice in choices]
+        check_ids(choice, f"choices[{index}]")
+    fits = [fitted(context, choice, parameters, tokenizer) for choice in choices]
     sequences = tuple(sequence for sequence, _ in fits)
     usage = Usage(tokens=sum(map(len, sequences)), windows=1, truncated=any(cut for _, cut in fits))
     return Encoded(sequences=sequences, layout=None, usage=usage)

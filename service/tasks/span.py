@@ -17,7 +17,7 @@ from service.tasks.probabilities import check_finite
 from service.tasks.sequences import pair
 from service.tasks.spans import PieceSpan, likeliest
 from service.tasks.task import Encoded, Material, Task, Usage
-from service.tasks.text import check_pieces, check_text, whole_characters
+from service.tasks.text import check_ids, check_text, whole_characters
 from service.tasks.windows import Window, sliding
 
 if TYPE_CHECKING:
@@ -79,8 +79,8 @@ def _arrange(
     item: SpanInput, pieces: Many[Pieces], parameters: Parameters, tokenizer: Tokenizer
 ) -> Encoded[SpanLayout]:
     question, context = pieces
-    check_pieces(question, "question")
-    check_pieces(context, "context")
+    check_ids(question.ids, "question")
+    check_ids(context.ids, "context")
     cap = max_question_tokens(parameters.max_tokens)
     asked = question.ids[:cap]
     if len(asked) < len(question.ids) and not parameters.truncate:
@@ -141,4 +141,4 @@ def _distinct(layout: SpanLayout, spans: Many[PieceSpan]) -> list[Span]:
     return list(seen.values())
 
 
-SPAN: Final = Task(head="span", material=_material, arrange=_arrange, decode=_decode)
+SPAN: Final = Task(head="span", material=_material, arrange=_arrange, decode=_decode, needs_places=True)

@@ -19,7 +19,7 @@ from service.tasks.parameters import SINGLE_SPECIALS
 from service.tasks.probabilities import softmax
 from service.tasks.sequences import single
 from service.tasks.task import Encoded, Material, Task, Usage
-from service.tasks.text import check_characters, check_pieces, check_text
+from service.tasks.text import check_characters, check_ids, check_text
 from service.tasks.windows import at_words, best_context
 from service.tasks.words import Word, words_of
 
@@ -91,7 +91,7 @@ def _arrange(
     (cut,) = pieces
     words: tuple[Word, ...] | None = None
     if item.text is not None:
-        check_pieces(cut, "text")
+        check_ids(cut.ids, "text")
         ids = cut.ids
         firsts, words = words_of(item.text, cut)
     else:
@@ -144,4 +144,4 @@ def _decode(
     )
 
 
-TAG: Final = Task(head="tag", material=_material, arrange=_arrange, decode=_decode)
+TAG: Final = Task(head="tag", material=_material, arrange=_arrange, decode=_decode, needs_places=True)

@@ -7,19 +7,19 @@ alone is a value (its ``InputError``), so that the others are still answered.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from service.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from collections.abc import Sequence as Many
 
     import numpy as np
     from numpy.typing import NDArray
 
     from service.tasks.parameters import Parameters
-    from service.tasks.tokenizer import Pieces, Tokenizer
+    from service.tasks.tokenizer import Tokenizer
 
 InputT = TypeVar("InputT")
 LayoutT = TypeVar("LayoutT")
@@ -60,8 +60,9 @@ class Material:
 class Task(Generic[InputT, LayoutT, AnswerT]):
     """One head kind, as three pure functions.
 
-    ``material`` checks an input and says what to cut; ``arrange`` builds sequences from the
-    pieces (one a text, or one for the words); ``decode`` reads the logits of those sequences,
+    ``material`` checks an input and says what to cut; ``arrange`` builds sequences from what was
+    cut (one a text, or one for the words): ids alone, int32 ``[L]``, or whole ``Pieces`` where
+    ``needs_places``, which take twice as long; ``decode`` reads the logits of those sequences,
     float32, in order: ``[C]`` classify, ``[1]`` choose, ``[L, C]`` tag, ``[L, 2]`` span,
     ``[H]`` embed. The first two raise InputError; ``decode`` raises EngineError when logits
     are not finite.
@@ -69,8 +70,9 @@ class Task(Generic[InputT, LayoutT, AnswerT]):
 
     head: str
     material: Callable[[InputT], Material]
-    arrange: Callable[[InputT, Many[Pieces], Parameters, Tokenizer], Encoded[LayoutT]]
+    arrange: Callable[[InputT, Many[Any], Parameters, Tokenizer], Encoded[LayoutT]]
     decode: Callable[[Encoded[LayoutT], Many[NDArray[np.float32]], Many[str], Parameters], AnswerT]
+    needs_places: bool = False
 
     def encode(self, item: InputT, parameters: Parameters, tokenizer: Tokenizer) -> Encoded[LayoutT]:
         """Turn one input into sequences.
@@ -89,17 +91,22 @@ class Task(Generic[InputT, LayoutT, AnswerT]):
         """Turn inputs into sequences, or into the reason why one cannot be answered."""
         materials = [self._material(item) for item in items]
         texts = [text for material in materials if isinstance(material, Material) for text in material.texts]
-        cut = iter(tokenizer.encode(texts) if texts else ())
+        cut = self._cut(texts, tokenizer)
         results: list[Encoded[LayoutT] | InputError] = []
         for item, material in zip(items, materials, strict=True):
             if isinstance(material, InputError):
                 results.append(material)
                 continue
-            pieces = [next(cut) for _ in material.texts]
+            pieces: list[Any] = [next(cut) for _ in material.texts]
             if material.words is not None:
                 pieces.append(tokenizer.encode_words(material.words))
             results.append(self._arrange(item, pieces, parameters, tokenizer))
         return results
+
+    def _cut(self, texts: list[str], tokenizer: Tokenizer) -> Iterator[Any]:
+        if not texts:
+            return iter(())
+        return iter(tokenizer.encode(texts) if self.needs_places else tokenizer.encode_ids(texts))
 
     def _material(self, item: InputT) -> Material | InputError:
         try:
@@ -108,7 +115,7 @@ class Task(Generic[InputT, LayoutT, AnswerT]):
             return error
 
     def _arrange(
-        self, item: InputT, pieces: Many[Pieces], parameters: Parameters, tokenizer: Tokenizer
+        self, item: InputT, pieces: Many[Any], parameters: Parameters, tokenizer: Tokenizer
     ) -> Encoded[LayoutT] | InputError:
         try:
             return self.arrange(item, pieces, parameters, tokenizer)

@@ -11,7 +11,8 @@ from unicodedata import category
 from service.errors import EmptyTextError, InvalidTextError
 
 if TYPE_CHECKING:
-    from service.tasks.tokenizer import Pieces
+    import numpy as np
+    from numpy.typing import NDArray
 
 
 def check_text(text: str, field: str) -> None:
@@ -41,13 +42,13 @@ def check_characters(text: str, field: str) -> None:
         ) from error
 
 
-def check_pieces(pieces: Pieces, field: str) -> None:
+def check_ids(ids: NDArray[np.int32], field: str) -> None:
     """Refuse a text of which the tokenizer left nothing.
 
     Raises:
         EmptyTextError: there is no piece, as for a text of zero-width characters alone.
     """
-    if not len(pieces.ids):
+    if not len(ids):
         raise EmptyTextError(
             f"`{field}` holds only characters that the tokenizer drops, such as zero-width ones; "
             "send at least one word."

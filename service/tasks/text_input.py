@@ -10,13 +10,16 @@ from typing import TYPE_CHECKING
 
 from service.tasks.sequences import fitted, one_sequence
 from service.tasks.task import Encoded, Material
-from service.tasks.text import check_pieces, check_text
+from service.tasks.text import check_ids, check_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence as Many
 
+    import numpy as np
+    from numpy.typing import NDArray
+
     from service.tasks.parameters import Parameters
-    from service.tasks.tokenizer import Pieces, Tokenizer
+    from service.tasks.tokenizer import Tokenizer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,16 +44,16 @@ def text_material(item: TextInput) -> Material:
 
 
 def arrange_texts(
-    item: TextInput, pieces: Many[Pieces], parameters: Parameters, tokenizer: Tokenizer
+    item: TextInput, cut: Many[NDArray[np.int32]], parameters: Parameters, tokenizer: Tokenizer
 ) -> Encoded[None]:
     """Build the sequence of one text or two.
 
     Raises:
         InputError: nothing is left of a text, or it is too long.
     """
-    check_pieces(pieces[0], "text")
+    check_ids(cut[0], "text")
     if item.text_pair is not None:
-        check_pieces(pieces[1], "text_pair")
-    second = None if item.text_pair is None else pieces[1].ids
-    sequence, cut = fitted(pieces[0].ids, second, parameters, tokenizer)
-    return one_sequence(sequence, cut=cut)
+        check_ids(cut[1], "text_pair")
+    second = None if item.text_pair is None else cut[1]
+    sequence, shortened = fitted(cut[0], second, parameters, tokenizer)
+    return one_sequence(sequence, cut=shortened)

@@ -61,6 +61,10 @@ class Tokenizer(Protocol):
         """Cut each text."""
         ...
 
+    def encode_ids(self, texts: Many[str]) -> Many[NDArray[np.int32]]:
+        """Cut each text where only the ids are wanted: int32 ``[L]`` each."""
+        ...
+
     def encode_words(self, words: Many[str]) -> Pieces:
         """Cut each word as if it stood after a space; a word may yield no piece."""
         ...

@@ -38,6 +38,9 @@ class FakeTokenizer:
     def encode(self, texts: Sequence[str]) -> list[FakePieces]:
         return [self._encode(text) for text in texts]
 
+    def encode_ids(self, texts: Sequence[str]) -> list[NDArray[np.int32]]:
+        return [pieces.ids for pieces in self.encode(texts)]
+
     def encode_words(self, words: Sequence[str]) -> FakePieces:
         rows = [(*row[:3], index) for index, word in enumerate(words) for row in self._cut(word)]
         return _pieces(rows)

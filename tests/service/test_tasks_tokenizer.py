@@ -63,6 +63,14 @@ def test_a_text_is_cut_alike_alone_and_among_others(any_tokenizer: Tokenizer, ba
         assert pieces.words.tolist() == alone.words.tolist()
 
 
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=50)
+@given(batch=st.lists(texts, max_size=5))
+def test_ids_alone_are_the_ids_of_the_pieces(any_tokenizer: Tokenizer, batch: list[str]) -> None:
+    alone = any_tokenizer.encode_ids(batch)
+    assert [ids.tolist() for ids in alone] == [pieces.ids.tolist() for pieces in any_tokenizer.encode(batch)]
+    assert all(ids.dtype == np.int32 for ids in alone)
+
+
 def test_no_special_tokens_and_nothing_for_an_empty_text(any_tokenizer: Tokenizer) -> None:
     specials = {any_tokenizer.bos_id, any_tokenizer.eos_id}
     (empty, full) = any_tokenizer.encode(["", "Hello world"])
