@@ -7,7 +7,7 @@ STAMP  := $(VENV)/.installed
 VAR    ?= var
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo weights test test-observability bench-load bench-engine bench-gpu test-gpu bench-metrics bench-frontend check format lock clean
+.PHONY: help setup demo weights test test-observability bench-load bench-engine bench-peers bench-gpu test-gpu bench-metrics bench-frontend check format lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 22
@@ -38,6 +38,9 @@ bench-load: $(STAMP) ## measure the load tester itself on a quiet machine (about
 
 bench-engine: $(STAMP) ## measure the forward pass beside the best matrix product (ten minutes) into docs/benchmarks
 	$(BIN)/python benchmarks/bench_engine.py
+
+bench-peers: $(STAMP) ## the service beside Infinity, LitServe, FastAPI, Ray Serve (QUICK=1: 20 minutes; else hours, resumable)
+	$(BIN)/python benchmarks/bench_peers.py --tune $(if $(QUICK),--quick)
 
 bench-metrics: $(STAMP) ## measure what metrics and traces cost a request (a minute) into docs/benchmarks
 	$(BIN)/python benchmarks/bench_metrics.py
