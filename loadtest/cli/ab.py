@@ -23,6 +23,10 @@ Tasks = Annotated[str, typer.Option(help="'all' or names, e.g. xnli,xquad.")]
 Languages = Annotated[str, typer.Option(help="'all' or two-letter codes.")]
 Limit = Annotated[int | None, typer.Option(min=1, help="Items a task and language.")]
 Pairs = Annotated[int, typer.Option(min=2, help="Pairs of runs at each load.")]
+OfflinePairs = Annotated[
+    int | None,
+    typer.Option(min=0, help="Pairs in which all is sent at once; 0 leaves them out, else half of --pairs."),
+]
 Loads = Annotated[str, typer.Option(help="Shares of the reference's capacity; the middle one is primary.")]
 Seconds = Annotated[float, typer.Option(min=0.5, help="Length of one run.")]
 Slo = Annotated[str, typer.Option(help="Latency objective that capacity and goodput are counted by.")]
@@ -43,6 +47,7 @@ def ab(  # noqa: PLR0913 - each argument is an option of the command line
     languages: Languages = "all",
     limit: Limit = None,
     pairs: Pairs = 20,
+    offline_pairs: OfflinePairs = None,
     aa_pairs: Annotated[int, typer.Option(min=0, help="Pairs of the A/A control; 0 leaves it out.")] = 10,
     loads: Loads = "0.3,0.6,0.8",
     duration: Seconds = 40.0,
@@ -66,7 +71,7 @@ def ab(  # noqa: PLR0913 - each argument is an option of the command line
             load_ratios=_loads(loads),
             replicate_s=duration,
             law="poisson:{rate}",
-            offline_pairs=max(2, pairs // 2),
+            offline_pairs=max(2, pairs // 2) if offline_pairs is None else offline_pairs,
             aa_pairs=aa_pairs,
             objective=slo,
             capacity_method=capacity_method,
@@ -88,6 +93,7 @@ def aa(  # noqa: PLR0913 - each argument is an option of the command line
     languages: Languages = "all",
     limit: Limit = None,
     pairs: Pairs = 10,
+    offline_pairs: OfflinePairs = None,
     load: Annotated[float, typer.Option(min=0.01, max=1.0, help="Share of the arm's capacity.")] = 0.6,
     duration: Seconds = 40.0,
     slo: Slo = "p95<500ms",
@@ -109,7 +115,7 @@ def aa(  # noqa: PLR0913 - each argument is an option of the command line
             load_ratios=(load,),
             replicate_s=duration,
             law="poisson:{rate}",
-            offline_pairs=2,
+            offline_pairs=max(2, pairs // 2) if offline_pairs is None else offline_pairs,
             aa_pairs=0,
             objective=slo,
             capacity_method="offline",

@@ -11,6 +11,7 @@ from loadtest.study.arms import settle_arms
 from loadtest.study.capacity_search import target_of
 from loadtest.study.conduct import Conductor, Watch
 from loadtest.study.cores import parse_cpus
+from loadtest.study.fitting import fits_of
 from loadtest.study.folder import open_folder
 from loadtest.study.record import build_record, capacity_record
 from loadtest.study.replay import Replayer
@@ -85,13 +86,14 @@ def _conductor(study: Study, out: Path, command: tuple[str, ...], screen: Screen
             parse_cpus(cpus)  # before anything is written
     folder = open_folder(out, study)
     base = build_base(study, folder, screen.building)
+    arms = settle_arms(study, folder)
     return Conductor(
         study=study,
         folder=folder,
         replay=Replayer(
             study=study,
             folder=folder,
-            arms=settle_arms(study, folder),
+            arms=arms,
             cpus=None if declared.load.cpus is None else parse_cpus(declared.load.cpus),
             objectives=(declared.capacity.objective,),
             command=command,
@@ -99,4 +101,5 @@ def _conductor(study: Study, out: Path, command: tuple[str, ...], screen: Screen
         segments=Segments(study=study, folder=folder, base=base, mix=mix_of(study, base)),
         target=target_of(declared.capacity.objective),
         watch=screen,
+        fits=fits_of(arms.values(), base, declared.server.start_timeout_s),
     )

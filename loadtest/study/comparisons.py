@@ -69,10 +69,11 @@ class Comparer:
             for load in design.load_ratios
             for measure in LATENCIES
         ]
-        topics += [
-            Topic(measure=Measure.OFFLINE_INPUTS, arm=arm, primary=True),
-            Topic(measure=Measure.OFFLINE_TOKENS, arm=arm),
-        ]
+        if design.offline_pairs:
+            topics += [
+                Topic(measure=Measure.OFFLINE_INPUTS, arm=arm, primary=True),
+                Topic(measure=Measure.OFFLINE_TOKENS, arm=arm),
+            ]
         return [self.one(topic, lambda summary: summary.overall) for topic in topics]
 
     def tasks(self, arm: str) -> list[Comparison]:

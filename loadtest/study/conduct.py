@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     from loadtest.analysis.design import Block
     from loadtest.driver.run import Show
+    from loadtest.study.fitting import Fits
     from loadtest.study.folder import StudyFolder
 
 # A search starts below what all at once gives, since a queue of everything hides no idle moment.
@@ -61,7 +62,11 @@ class Made:
 
 @dataclass(slots=True, kw_only=True)
 class Conductor:
-    """Conducts one study; ``num_begun`` counts the runs of this sitting and the ones found complete."""
+    """Conducts one study.
+
+    ``num_begun`` counts the runs of this sitting and the ones found complete; ``looked_at``: the server that
+    was last found to fit every arm.
+    """
 
     study: Study
     folder: StudyFolder
@@ -69,7 +74,9 @@ class Conductor:
     segments: Segments
     target: Target
     watch: Watch
+    fits: Fits
     num_begun: int = 0
+    looked_at: Server | None = None
     total: int | None = None
 
     def conduct(self) -> Made:
@@ -230,8 +237,12 @@ class Conductor:
             return Summary.model_validate_json(text)
         show = self.watch.begin(wanted.name, self.num_begun, self.total)
         started = server()
+        watched = Watched.show(show, started)
         try:
-            summary = self.replay(wanted, started.url, Watched.show(show, started))
+            if started is not self.looked_at:
+                self.fits(started.url, watched.waiting)
+                self.looked_at = started
+            summary = self.replay(wanted, started.url, watched)
         except DriverError as error:
             started.check(wanted.name)
             raise StudyError(f"{wanted.name}: {error}") from error

@@ -99,7 +99,7 @@ class DesignTable(Table):
     primary_load_ratio: Annotated[float, Field(gt=0, lt=1.5)] = 0.6
     replicate_s: Annotated[float, Field(gt=0)] = 40.0
     law: str = "poisson:{rate}"
-    offline_pairs: Annotated[int, Field(ge=2)] = 10
+    offline_pairs: Annotated[int, Field(ge=0)] = 10
     unloaded_items: Annotated[int, Field(ge=1)] | None = None
     confidence: Share = 0.95
     margins: MarginsTable = MarginsTable()
@@ -110,7 +110,9 @@ class DesignTable(Table):
             raise ValueError("`primary_load_ratio` must be one of `load_ratios`")
         if "{rate}" not in self.law:
             raise ValueError("`law` must hold {rate}, which the study fills in, such as 'poisson:{rate}'")
-        if self.restarts > min(self.pairs, self.offline_pairs):
+        if self.offline_pairs == 1:
+            raise ValueError("`offline_pairs` must be 0 (none) or at least 2: one pair has no spread")
+        if self.restarts > min(self.pairs, self.offline_pairs or self.pairs):
             raise ValueError("`restarts` may not exceed `pairs` or `offline_pairs`: a restart needs a pair")
         return self
 

@@ -12,6 +12,7 @@ import json
 import signal
 import subprocess
 import sys
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -69,6 +70,23 @@ objective = "p95<100ms"
 aa_pairs = 0
 """
 RUNS = 2 + 1 + 4 + 4  # unloaded, all at once, pairs, offline pairs
+LOADTEST = (sys.executable, "-m", "loadtest")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Compared:
+    """Commands that run meanwhile; ``ended`` waits for one and returns its code and what it printed."""
+
+    folder: Path
+    processes: dict[str, subprocess.Popen[str]]
+    outputs: dict[str, tuple[str, str]] = field(default_factory=dict)
+
+    def ended(self, name: str) -> tuple[int, str, str]:
+        process = self.processes[name]
+        if name not in self.outputs:
+            self.outputs[name] = process.communicate(timeout=120)
+        assert "Traceback" not in self.outputs[name][1]
+        return (process.returncode, *self.outputs[name])
 
 
 @pytest.fixture
@@ -106,11 +124,40 @@ def run_times(out: Path) -> dict[str, int]:
     return {path.parent.name: path.stat().st_mtime_ns for path in out.glob("runs/*/summary.json")}
 
 
+@pytest.fixture(scope="module")
+def compared(service: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Compared]:
+    """`ab` and `aa` against the running server, begun here; others run meanwhile, since runs mostly sleep."""
+    folder = tmp_path_factory.mktemp("compared")
+    old = write_arm(folder / "a.toml", xnli="old.xnli")
+    new = write_arm(folder / "b.toml", xnli="new.xnli")
+    every = f"--target {service} --tasks xnli --languages en --limit 4 --duration 0.5 --pairs 2"
+    begun = {
+        "ab": f"--a {old} --b {new} --loads 0.4 --capacity-method offline --aa-pairs 0 --offline-pairs 2",
+        "aa": f"--arm {old} --load 0.4 --offline-pairs 0",
+    }
+    with contextlib.ExitStack() as stack:
+        processes = {
+            name: stack.enter_context(
+                subprocess.Popen(
+                    [*LOADTEST, name, "--out", str(folder / name), *words.split(), *every.split()],
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.PIPE,
+                    text=True,
+                )
+            )
+            for name, words in begun.items()
+        }
+        yield Compared(folder=folder, processes=processes)
+        for process in processes.values():
+            process.kill()
+
+
+@pytest.mark.usefixtures("compared")
 def test_an_interrupted_study_goes_on_and_ends_with_its_report(declared: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     words = ["study", str(declared), "--out", str(out), "--server-cpus", "0", "--load-cpus", "0"]
     begun = subprocess.Popen(
-        [sys.executable, "-m", "loadtest", *words],
+        [*LOADTEST, *words],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -202,36 +249,10 @@ def test_a_server_that_dies_midway_is_told_and_the_study_can_go_on(declared: Pat
     assert set(run_times(out)) == {"unloaded-old"}, "a run with a dead server counts as made"
 
 
-def test_arms_of_a_running_server_are_compared(service: str, tmp_path: Path) -> None:
-    old, new = (
-        write_arm(tmp_path / "a.toml", xnli="old.xnli"),
-        write_arm(tmp_path / "b.toml", xnli="new.xnli"),
-    )
-    words = ("--target", service, "--tasks", "xnli", "--languages", "en", "--limit", "4", "--duration", "0.5")
-    loads = ("--pairs", "2", "--loads", "0.4", "--capacity-method", "offline", "--aa-pairs", "0")
-    done = xlmr_load("ab", "--a", old, "--b", new, "--out", tmp_path / "ab", *words, *loads)
-    record = record_of(tmp_path / "ab")
-    assert done.exit_code == (0 if record["valid"] else 5), done.stderr
-    assert done.stdout.splitlines()[-1] == f"report: {tmp_path / 'ab' / 'report.html'}"
-    assert [arm["name"] for arm in record["arms"]] == ["arm-a", "arm-a-again"]
-
-    done = xlmr_load("aa", "--arm", old, "--out", tmp_path / "aa", *words, "--pairs", "2", "--load", "0.4")
-    record = record_of(tmp_path / "aa")
-    assert done.exit_code in (0, 5), done.stderr
-    assert done.stdout.splitlines()[-1] == f"report: {tmp_path / 'aa' / 'report.html'}"
-    ratio = json.loads((tmp_path / "aa" / "summary.json").read_text(encoding="utf-8"))["by_arm"]
-    assert set(ratio) == {"arm-a", "arm-a-again"}
-
-    missing = write_arm(tmp_path / "c.toml", xnli="no.such")
-    done = xlmr_load("ab", "--a", old, "--b", missing, "--out", tmp_path / "no", *words, *loads)
-    assert done.exit_code == 2
-    assert "no.such" in done.stderr
-
-
 def test_a_capacity_is_found_or_its_absence_explained(service: str, tmp_path: Path) -> None:
     """One serial worker of 4 ms: never above 250 a second."""
     arm = write_arm(tmp_path / "a.toml", xnli="old.xnli")
-    words = ("--target", service, "--tasks", "xnli", "--languages", "en", "--limit", "4", "--duration", "1.0")
+    words = ("--target", service, "--tasks", "xnli", "--languages", "en", "--limit", "4", "--duration", "0.5")
     done = xlmr_load(
         "capacity", "--arm", arm, "--out", tmp_path / "out", *words, "--replicates", "1", "--slo", "p90<25ms"
     )
@@ -246,7 +267,36 @@ def test_a_capacity_is_found_or_its_absence_explained(service: str, tmp_path: Pa
         assert "not valid" in record["reasons"][0] or "no bracket" in record["reasons"][0]
 
 
-def test_runs_are_compared_with_a_baseline(service: str, tmp_path: Path) -> None:
+def test_arms_of_a_running_server_are_compared(compared: Compared) -> None:
+    code, said, complaint = compared.ended("ab")
+    record = record_of(compared.folder / "ab")
+    assert code == (0 if record["valid"] else 5), complaint
+    assert said.splitlines()[-1] == f"report: {compared.folder / 'ab' / 'report.html'}"
+    assert [arm["name"] for arm in record["arms"]] == ["arm-a", "arm-a-again"]
+    assert {run["phase"] for run in record["runs"]} == {"unloaded", "pair", "offline"}
+
+
+def test_an_arm_is_compared_with_itself(compared: Compared) -> None:
+    code, said, complaint = compared.ended("aa")
+    record = record_of(compared.folder / "aa")
+    assert code in (0, 5), complaint
+    assert said.splitlines()[-1] == f"report: {compared.folder / 'aa' / 'report.html'}"
+    by_arm = json.loads((compared.folder / "aa" / "summary.json").read_text(encoding="utf-8"))["by_arm"]
+    assert set(by_arm) == {"arm-a", "arm-a-again"}
+    assert {run["phase"] for run in record["runs"]} == {"unloaded", "pair"}
+    assert not any(one["measure"].startswith("offline") for one in record["comparisons"])
+
+
+def test_an_arm_that_the_server_does_not_have_is_named_before_any_run(service: str, tmp_path: Path) -> None:
+    arms = [write_arm(tmp_path / f"{name}.toml", xnli=f"{name}.xnli") for name in ("old", "gone")]
+    words = ("--target", service, "--tasks", "xnli", "--languages", "en", "--limit", "4")
+    done = xlmr_load("ab", "--a", arms[0], "--b", arms[1], "--out", tmp_path / "no", *words)
+    assert done.exit_code == 2
+    assert "gone.xnli" in done.stderr
+    assert not (tmp_path / "no" / "runs").exists()
+
+
+def test_runs_are_compared_with_a_baseline(service: str, compared: Compared, tmp_path: Path) -> None:
     words = ("--data", "bundled", "--tasks", "xnli", "--languages", "en", "--limit", "2")
     trace = tmp_path / "trace"
     assert (
@@ -268,16 +318,7 @@ def test_runs_are_compared_with_a_baseline(service: str, tmp_path: Path) -> None
     else:
         assert done.exit_code == 5
         assert "valid" in done.stderr
-    other = tmp_path / "other"
-    assert (
-        xlmr_load(
-            "trace", *words, "--seed", "9", "--out", other, "--arrivals", "constant:20", "--duration", "0.3"
-        ).exit_code
-        == 0
-    )
-    assert xlmr_load(
-        "run", "--trace", other, "--target", service, "--arm", arms["old"], "--out", tmp_path / "x"
-    ).exit_code in (0, 5)
-    done = xlmr_load("compare", tmp_path / "old", tmp_path / "x")
+    compared.ended("ab")
+    done = xlmr_load("compare", tmp_path / "old", compared.folder / "ab" / "runs" / "all-at-once")
     assert done.exit_code == 2
-    assert "trace.law: 'poisson:40' against 'constant:20'" in " ".join(done.stderr.split())
+    assert "trace.law: 'poisson:40' against 'offline'" in " ".join(done.stderr.split())
