@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from prometheus_client import Counter, Gauge
 from prometheus_client.exposition import choose_encoder
 
+from service.backend.swap import CATALOGUE
 from service.domain import Result, Stage
 from service.observability.families import families_of
 from service.observability.tally import BulkHistogram, Count, Tally
@@ -310,6 +311,7 @@ class Metrics:
                 self._parity_error.labels(card.name).set(card.parity.max_error)
             for result in (LOADED, FAILED):
                 self._loads.labels(card.name, result)
+        self._loads.labels(CATALOGUE, FAILED)
         self.variants_opened(now.values())
 
     def variants_opened(self, cards: Iterable[VariantCard]) -> None:

@@ -30,12 +30,12 @@ SECONDS = {
     "1d": 45,
     "3d": 60,
 }
-_WINDOW = re.compile(r"\[(\w+)\]")
+_DURATION = re.compile(r"(\[|\boffset )(\w+)")
 
 
 def shortened(rule: dict[str, Any]) -> dict[str, Any]:
-    """Return a rule with its windows and its `for` in seconds."""
-    changed = rule | {"expr": _WINDOW.sub(lambda found: f"[{SECONDS[found[1]]}s]", rule["expr"])}
+    """Return a rule with its windows, its offsets and its `for` in seconds."""
+    changed = rule | {"expr": _DURATION.sub(lambda found: f"{found[1]}{SECONDS[found[2]]}s", rule["expr"])}
     if "for" in rule:
         changed["for"] = f"{SECONDS[rule['for']]}s"
     return changed

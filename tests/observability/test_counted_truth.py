@@ -7,6 +7,10 @@ from typing import TYPE_CHECKING
 import polars as pl
 import pytest
 
+from models.canary import canary
+from models.tokenizer import Tokenizer
+from service.engine.loading import _NUM_ASKED_AGAIN
+
 if TYPE_CHECKING:
     from tests.observability.conftest import Watched
 
@@ -26,6 +30,25 @@ def last(series: str) -> str:
     return f"last_over_time({series}[10m])"
 
 
+def canary_tokens() -> int:
+    """Return how many tokens a check of one variant takes; the variants share a tokenizer."""
+    return sum(map(len, canary(Tokenizer.bundled(), max_positions=512)[:_NUM_ASKED_AGAIN]))
+
+
+def test_every_variant_was_asked_again_and_answered_as_at_load(watched: Watched) -> None:
+    labels = f'{SERVICE}, result="ok"'
+    asked = f"count({last(f'xlmr_canary_checks_total{{{labels}}}')} > 0)"
+    watched.prometheus.wait_for(asked, samples_variants(watched))
+    failed = f'xlmr_canary_checks_total{{{SERVICE}, result!="ok"}}'
+    assert watched.prometheus.sum(last(failed)) == 0
+    largest = f"max({last(f'xlmr_canary_max_relative_error_ratio{{{SERVICE}}}')})"
+    assert watched.prometheus.sum(largest) < 1e-4
+
+
+def samples_variants(watched: Watched) -> int:
+    return answered(watched)["variant"].n_unique()
+
+
 def test_requests_and_tokens_are_those_of_the_samples(watched: Watched) -> None:
     samples = answered(watched)
     for variant, rows in samples.group_by("variant"):
@@ -34,7 +57,10 @@ def test_requests_and_tokens_are_those_of_the_samples(watched: Watched) -> None:
         watched.prometheus.wait_for(last(f"xlmr_tokens_total{{{labels}}}"), int(rows["tokens"].sum()))
         watched.prometheus.wait_for(last(f"xlmr_inputs_total{{{labels}}}"), rows.height)
     watched.prometheus.wait_for(last(f"xlmr_requests_total{{{SERVICE}}}"), samples.height)
-    watched.prometheus.wait_for(last(f"xlmr_batch_tokens_sum{{{SERVICE}}}"), int(samples["tokens"].sum()))
+    batches = f"sum({last(f'xlmr_batch_tokens_sum{{{SERVICE}}}')})"
+    checks = f"sum({last(f'xlmr_canary_checks_total{{{SERVICE}}}')})"
+    tokens = int(samples["tokens"].sum())
+    watched.prometheus.wait_for(f"{batches} - {canary_tokens()} * {checks}", tokens)
 
 
 def test_stages_are_those_that_clients_were_told(watched: Watched) -> None:

@@ -10,11 +10,13 @@ import contextlib
 import itertools
 import threading
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import httpx2
 
 from models.tokenizer import bundled_file
+from models.variant import load_catalogue
 from service.engine.fake import FakeDevice, FakeDeviceError
 from tests.service.backend_world import card
 from tests.service.serving import served
@@ -35,14 +37,19 @@ TEXT = "one two three four"
 # Room for one such text and no second one, so that batches are as full as they can be.
 ONE_TEXT_TOKENS = 16
 FOREVER_S = 300.0
+CANARY_S = 2.0
 
 
 @dataclass(eq=False)
 class TroubledDevice:
-    """A closed-form device; ``load`` and ``forward`` are told of each call before it is answered."""
+    """A closed-form device; ``load`` and ``forward`` are told of each call before it is answered.
+
+    ``spoil``: what becomes of an output.
+    """
 
     on_load: Callable[[], object] = lambda: None
     on_forward: Callable[[], object] = lambda: None
+    spoil: Callable[[NDArray[np.float32]], NDArray[np.float32]] = lambda output: output
     inner: FakeDevice = field(
         default_factory=lambda: FakeDevice(variants=(card(VARIANT, tokenizer=str(bundled_file())),))
     )
@@ -53,20 +60,23 @@ class TroubledDevice:
 
     def forward(self, lane: Lane, batch: PackedBatch) -> NDArray[np.float32]:
         self.on_forward()
-        return self.inner.forward(lane, batch)
+        return self.spoil(self.inner.forward(lane, batch))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Trouble:
     """A service's trouble. ``prepare`` gets an event that ends it, and returns the device.
 
-    ``num_clients`` ask ``num_inputs`` at once, all the time, with a pause after each answer.
-    ``alerts``: those that it must cause; no other may fire.
+    ``prepare`` is None for true checkpoints, of a catalogue that ``edit`` changes once they are served and
+    that the service then reads again. ``num_clients`` ask ``num_inputs`` at once, all the time, with a
+    pause after each answer. ``alerts``: those that it must cause; no other may fire. Every service asks
+    its canary all the while.
     """
 
     name: str
     alerts: frozenset[str]
-    prepare: Callable[[Switches], TroubledDevice]
+    prepare: Callable[[Switches], TroubledDevice] | None = None
+    edit: Callable[[str], str] | None = None
     num_clients: int = 1
     num_inputs: int = 1
     pause_s: float = 0.0
@@ -92,6 +102,20 @@ def _failing(switches: Switches) -> TroubledDevice:
             raise FakeDeviceError("The device is broken.")
 
     return TroubledDevice(on_forward=fail)
+
+
+def _wrong(switches: Switches) -> TroubledDevice:
+    """Make a device whose numbers are right while it loads, and then are others."""
+
+    def spoil(output: NDArray[np.float32]) -> NDArray[np.float32]:
+        return output + 1 if switches.armed.is_set() else output
+
+    return TroubledDevice(spoil=spoil)
+
+
+def _other_digests(catalogue: str) -> str:
+    """Ask of every variant for weights that are not there."""
+    return catalogue.replace("[[variant]]", f'[[variant]]\nsha256 = "{"0" * 64}"')
 
 
 def _taking(*seconds: float) -> Callable[[Switches], TroubledDevice]:
@@ -120,7 +144,11 @@ LATENCY = frozenset({"XlmrLatencyBurnFast", "XlmrLatencyBurnSlow"})
 FULL = {"max_batch_tokens": ONE_TEXT_TOKENS}
 TROUBLES = (
     Trouble(name="loading", alerts=frozenset({"XlmrNotReady"}), prepare=_loading, num_clients=0, wait=False),
-    Trouble(name="errors", alerts=AVAILABILITY, prepare=_failing, pause_s=0.2),
+    # The canary, too, is not answered.
+    Trouble(name="errors", alerts=AVAILABILITY | {"XlmrCanaryFailed"}, prepare=_failing, pause_s=0.2),
+    # Nobody else can tell: requests are answered, in time and in form.
+    Trouble(name="wrong", alerts=frozenset({"XlmrCanaryFailed"}), prepare=_wrong, pause_s=0.2),
+    Trouble(name="swap", alerts=frozenset({"XlmrVariantLoadFailed"}), edit=_other_digests, num_clients=0),
     # Alone, so that nothing queues behind it, and rarely, so that the engine is idle between.
     # Two batches a request, each short enough for warm-up to measure more than one.
     Trouble(name="slow", alerts=LATENCY, prepare=_taking(0.35), num_inputs=2, pause_s=1.3, options=FULL),
@@ -153,15 +181,23 @@ TROUBLES = (
 
 
 @contextlib.contextmanager
-def troubled(trouble: Trouble, catalogue: Path) -> Iterator[str]:
-    """Run a service in trouble, and its clients, until the block ends; give its host and port."""
+def troubled(trouble: Trouble, catalogue: Path, folder: Path) -> Iterator[tuple[str, Callable[[], object]]]:
+    """Run a service in trouble, and its clients, until the block ends.
+
+    Gives its host and port, and what makes it read its catalogue again. ``folder``: for files of its own.
+    """
     switches, stop = Switches(), threading.Event()
-    make_device = lambda: trouble.prepare(switches)  # noqa: E731 - one expression
+    options: dict[str, Any] = {"canary_interval_s": CANARY_S} | trouble.options
+    if trouble.prepare is not None:
+        prepare = trouble.prepare
+        options["make_device"] = lambda: prepare(switches)
+    else:
+        catalogue = _own_catalogue(catalogue, folder)
     with contextlib.ExitStack() as stack:
-        running = stack.enter_context(
-            served(catalogue, make_device=make_device, wait=trouble.wait, **trouble.options)
-        )
+        running = stack.enter_context(served(catalogue, wait=trouble.wait, **options))
         switches.armed.set()
+        if trouble.edit is not None:
+            catalogue.write_text(trouble.edit(catalogue.read_text(encoding="utf-8")), encoding="utf-8")
         clients = [
             threading.Thread(target=_ask, args=(running.url, trouble, stop), daemon=True)
             for _ in range(trouble.num_clients)
@@ -169,12 +205,22 @@ def troubled(trouble: Trouble, catalogue: Path) -> Iterator[str]:
         for client in clients:
             client.start()
         try:
-            yield running.url.removeprefix("http://")
+            reload = partial(running.loop.call_soon_threadsafe, running.service.reload)
+            yield running.url.removeprefix("http://"), reload
         finally:
             stop.set()
             switches.over.set()
             for client in clients:
                 client.join(10)
+
+
+def _own_catalogue(catalogue: Path, folder: Path) -> Path:
+    """Write a catalogue of one variant, the first of another catalogue."""
+    (first, *_) = load_catalogue(catalogue)
+    own = folder / "catalogue.toml"
+    entry = f'[[variant]]\nname = "{first.name}"\nhead = "{first.head}"\ncheckpoint = "{first.checkpoint}"\n'
+    own.write_text(entry, encoding="utf-8")
+    return own
 
 
 def _ask(url: str, trouble: Trouble, stop: threading.Event) -> None:
