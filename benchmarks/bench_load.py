@@ -1,122 +1,88 @@
 """Everything that the load tester must show of itself, in one go; `make bench-load`.
 
-    python benchmarks/bench_load.py [--quick] [--out docs/benchmarks]
+    python benchmarks/bench_load.py [--quick] [--only rate,queues,..] [--at-most S] [--out docs/benchmarks]
 
 Runs each part as a program of its own, one after the other: rates and lateness against a null server, queues
-against closed forms, a stall, and the calibration of every interval. Writes load.md (the tables as printed)
-and load.json (every repeat, with environment, commit and commands). ``--quick`` tries every part in about two
-minutes; its figures are no result and say so. Exit status 1 where a part failed.
+against closed forms, a stall, and the calibration of every interval. Each writes load-PART.md (its table and
+what it means) and load-PART.json (every repeat, with environment and commit). A call that was stopped, or
+that ``--at-most S`` ended (status 75), goes on with the next. ``--quick`` tries every part in about three
+minutes, into a folder of its own; its figures are no result and say so. Exit status 1 where a part failed.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import subprocess
 import sys
-import tempfile
+import time
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
-
-from rich.console import Console
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-from loadtest.driver.environment import describe_environment
 
 ROOT = Path(__file__).resolve().parents[1]
+UNFINISHED = 75
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
-    """One program: its options for a result, and for a try."""
+    """One program."""
 
     name: str
     title: str
-    full: tuple[str, ...] = ()
-    quick: tuple[str, ...] = ("--quick",)
+    script: str
 
 
 PARTS = (
-    Part(
-        name="rate",
-        title="Rates that one core sends on time",
-        quick=("--rates", "500,1000", "--seconds", "4", "--repeats", "1"),
-    ),
-    Part(name="queues", title="Queues against their closed forms"),
-    Part(name="stall", title="A stall, in an open and in a closed loop"),
-    Part(name="statistics", title="Coverage of every interval", quick=("--trials", "50")),
+    Part(name="rate", title="Rates that one core sends on time", script="bench_load_rate.py"),
+    Part(name="queues", title="Queues against their closed forms", script="bench_load_queues.py"),
+    Part(name="stall", title="A stall, in an open and in a closed loop", script="bench_load_stall.py"),
+    Part(name="statistics", title="Coverage of every interval", script="bench_statistics.py"),
 )
 
 
-def execute(part: Part, folder: Path, *, quick: bool, console: Console) -> dict[str, Any]:
-    """Run a part, show what it prints, and return all of it."""
-    script = f"bench_{part.name}.py" if part.name == "statistics" else f"bench_load_{part.name}.py"
-    values = folder / f"{part.name}.json"
-    words = [f"benchmarks/{script}", *(part.quick if quick else part.full)]
-    console.rule(part.title)
-    done = subprocess.run(
-        [sys.executable, *words, "--out", str(values)],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        text=True,
-        check=False,
-    )
-    console.print(done.stdout, markup=False, highlight=False, soft_wrap=True)
-    return {
-        "title": part.title,
-        "command": f"python {' '.join(words)}",
-        "status": done.returncode,
-        "printed": done.stdout,
-        "values": json.loads(values.read_text(encoding="utf-8")) if values.is_file() else None,
-    }
-
-
-def page_of(record: dict[str, Any]) -> str:
-    """Return the results as Markdown."""
-    environment = record["environment"]
-    commit = environment.get("commit") or "unknown"
-    changed = " with changes" if environment.get("dirty") else ""
-    where = f"{environment.get('cpu_model')}, {environment.get('num_cores')} cores"
-    lines = [
-        "# The load tester, measured",
-        "",
-        f"{record['at']}, commit {commit}{changed}, {where}.",
-        "Every repeat, with the whole environment, is in [load.json](load.json).",
-        "",
+def execute(part: Part, out: Path, *, quick: bool, at_most_s: float | None) -> int:
+    """Run a part, and return its status."""
+    words = [
+        sys.executable,
+        str(ROOT / "benchmarks" / part.script),
+        "--out",
+        str(out / f"load-{part.name}.json"),
     ]
-    if record["quick"]:
-        lines += ["**A quick try: the parts run, and their figures are no result.**", ""]
-    for part in record["parts"]:
-        status = "" if part["status"] == 0 else f" (ended with status {part['status']})"
-        lines += [f"## {part['title']}", "", f"`{part['command']}`{status}", "", "```text"]
-        lines += [part["printed"].rstrip(), "```", ""]
-    return "\n".join(lines)
+    if quick:
+        words.append("--quick")
+    if at_most_s is not None:
+        words += ["--at-most", f"{at_most_s:.0f}"]
+    sys.stdout.write(f"\n{part.title}\n\n")
+    sys.stdout.flush()
+    return subprocess.run(words, cwd=ROOT, check=False).returncode
 
 
 def main() -> int:
-    """Run every part and write what they found."""
+    """Run every part; each writes what it found."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--out", type=Path, default=ROOT / "docs" / "benchmarks")
+    parser.add_argument(
+        "--only", default=",".join(part.name for part in PARTS), help="parts, joined by commas"
+    )
+    parser.add_argument("--at-most", type=float, help="seconds that this call may take")
+    parser.add_argument("--out", type=Path, help="folder of the pages; docs/benchmarks, or var for a try")
     arguments = parser.parse_args()
-    console = Console()
-    environment = {name: value for name, value in describe_environment().items() if name != "host"}
-    with tempfile.TemporaryDirectory(prefix="bench_load_") as folder:
-        parts = [execute(part, Path(folder), quick=arguments.quick, console=console) for part in PARTS]
-    record = {
-        "at": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
-        "quick": arguments.quick,
-        "environment": environment,
-        "parts": parts,
-    }
-    arguments.out.mkdir(parents=True, exist_ok=True)
-    (arguments.out / "load.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-    (arguments.out / "load.md").write_text(page_of(record), encoding="utf-8")
-    console.print(f"results: {arguments.out / 'load.md'}", soft_wrap=True)
-    return int(any(part["status"] for part in parts))
+    out = arguments.out or ROOT / ("var/bench-load" if arguments.quick else "docs/benchmarks")
+    chosen = [part for part in PARTS if part.name in arguments.only.split(",")]
+    begun_at, failed = time.monotonic(), []
+    for part in chosen:
+        left_s = None if arguments.at_most is None else arguments.at_most - (time.monotonic() - begun_at)
+        status = (
+            UNFINISHED
+            if left_s is not None and left_s <= 0
+            else execute(part, out, quick=arguments.quick, at_most_s=left_s)
+        )
+        if status == UNFINISHED:
+            sys.stdout.write(f"Not finished ({part.name}): call again, and it goes on from there.\n")
+            return UNFINISHED
+        if status:
+            failed.append(part.name)
+    sys.stdout.write(f"results: {out}\n" if not failed else f"failed: {', '.join(failed)}; see {out}\n")
+    return int(bool(failed))
 
 
 if __name__ == "__main__":

@@ -28,6 +28,7 @@ class LoadRecord:
         self.settings = settings
         self.rows: list[dict[str, Any]] = []
         self.environment = {key: value for key, value in describe_environment().items() if key != "host"}
+        self._commit = self.environment["commit"]
         if path is not None and path.is_file():
             known = json.loads(path.read_text(encoding="utf-8"))
             if known.get("settings") == json.loads(json.dumps(settings)):
@@ -40,7 +41,7 @@ class LoadRecord:
     def add(self, row: dict[str, Any]) -> None:
         """Keep a row, with when and from which commit it is."""
         now = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
-        self.rows.append({**row, "at": now, "commit": describe_environment()["commit"]})
+        self.rows.append({**row, "at": now, "commit": self._commit})
         self.save()
 
     def save(self, **more: Any) -> None:
