@@ -365,7 +365,8 @@ def measure_all(bench: Bench, arguments: argparse.Namespace) -> bool:
             if system.name in pythons:
                 tune(bench, system, pythons[system.name])
     most = bench.grid.num_rounds
-    return run(bench, arguments.systems, pythons, min(arguments.rounds or most, most))
+    rounds = most if arguments.rounds is None else min(arguments.rounds, most)
+    return run(bench, arguments.systems, pythons, rounds)
 
 
 if __name__ == "__main__":

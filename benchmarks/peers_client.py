@@ -89,18 +89,32 @@ class Connection:
             self._streams = None
 
     async def ask(self, request: bytes) -> tuple[bool, bytes]:
-        """Return whether the answer was 200, and its body; a failure is no answer."""
+        """Return whether the answer was 200, and its body; a failure is no answer.
+
+        A server may close a connection that was idle while a request is on its way to it. That is no failure
+        of the request, which is sent again over a new one, as HTTP's clients do.
+        """
+        was_open = self._streams is not None
         try:
             async with asyncio.timeout(TIMEOUT_S):
-                if self._streams is None:
-                    self._streams = await asyncio.open_connection("127.0.0.1", self._port)
-                reader, writer = self._streams
-                writer.write(request)
-                await writer.drain()
-                status, body, stays = await read_reply(reader)
+                try:
+                    return await self._ask(request)
+                except (ConnectionError, asyncio.IncompleteReadError) as error:
+                    if not was_open or getattr(error, "partial", b""):
+                        raise
+                    self.close()
+                    return await self._ask(request)
         except (OSError, TimeoutError, ReplyError, asyncio.IncompleteReadError):
             self.close()
             return False, b""
+
+    async def _ask(self, request: bytes) -> tuple[bool, bytes]:
+        if self._streams is None:
+            self._streams = await asyncio.open_connection("127.0.0.1", self._port)
+        reader, writer = self._streams
+        writer.write(request)
+        await writer.drain()
+        status, body, stays = await read_reply(reader)
         if not stays:
             self.close()
         return status == _OK, body

@@ -42,6 +42,7 @@ def record_of(store: Store, tuning: Store, grid: Grid, systems: Sequence[System]
             system.name: {
                 "title": system.title,
                 "is_peer": system.is_peer,
+                "switches": dict(system.switches),
                 "settings": chosen_settings(tuning.under("trial", system.name), system.candidates),
                 "candidates": list(system.candidates),
                 "trials": [_bare(one) for one in tuning.under("trial", system.name)],

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from benchmarks.peers_systems import Place, Settings, System
 
 ROOT = Path(__file__).resolve().parents[1]
-START_TIMEOUT_S = 180.0
+START_TIMEOUT_S = 120.0
 STOP_TIMEOUT_S = 30.0
 _INSTALL_TIMEOUT_S = 1800.0
 _ASK_AGAIN_S = 0.25
@@ -125,7 +125,13 @@ async def running(system: System, settings: Settings, place: Place) -> AsyncIter
     """
     place = replace(place, port=_free_port())
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(_NOT_INHERITED)}
-    environment = {**inherited, **system.environment, **_threads(settings), "PYTHONPATH": str(ROOT)}
+    environment = {
+        **inherited,
+        **system.environment,
+        **system.switches,
+        **_threads(settings),
+        "PYTHONPATH": str(ROOT),
+    }
     place.log.parent.mkdir(parents=True, exist_ok=True)
     began = time.perf_counter()
     with place.log.open("wb") as sink:

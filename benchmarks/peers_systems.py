@@ -38,7 +38,10 @@ class Place:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class System:
-    """One server. ``read``: scores in the order of ``LABELS``, or the vector, from a reply's JSON."""
+    """One server. ``read``: scores in the order of ``LABELS``, or the vector, from a reply's JSON.
+
+    ``switches``: variables of the environment that make it faster, and are told with its settings.
+    """
 
     name: str
     title: str
@@ -50,6 +53,7 @@ class System:
     packages: tuple[str, ...] = ()
     requirements: str | None = None
     environment: Mapping[str, str] = field(default_factory=dict)
+    switches: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def is_peer(self) -> bool:
@@ -206,6 +210,8 @@ def systems() -> tuple[System, ...]:
             ),
             packages=("ray", "transformers", "torch"),
             requirements="ray.txt",
+            # Its own fast way for HTTP: the default proxy takes a request some ten milliseconds.
+            switches={"RAY_SERVE_ENABLE_HA_PROXY": "1", "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1"},
             environment=_SHARED | {"RAY_USAGE_STATS_ENABLED": "0"},
         ),
     )

@@ -153,7 +153,7 @@ def system_lines(record: dict[str, Any], shown: Mapping[str, str]) -> list[list[
     for name, title in shown.items():
         one = record["systems"][name]
         visits = one["visits"]
-        settings = _settings(one["settings"]) or "defaults"
+        settings = _settings(one["settings"] | one["switches"]) or "defaults"
         at_16 = [
             cell["server_cpu_ms_a_request"]
             for cell in record["cells"]

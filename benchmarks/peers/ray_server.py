@@ -8,12 +8,9 @@ that answers HTTP, since a hop between deployments costs a request several milli
 from __future__ import annotations
 
 import argparse
-import os
 import signal
 import threading
 from typing import TYPE_CHECKING, Any
-
-os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1"}
 
 import ray  # type: ignore[import-not-found]  # it is only in its own environment
 import torch

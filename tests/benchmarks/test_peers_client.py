@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 from typing import TYPE_CHECKING
 
 import pytest
@@ -25,11 +26,12 @@ class Recorder:
         self.reply, self.bodies = reply, list[bytes]()
         self.under_way = self.most = self.connections = 0
         self.waits_for, self.gate = waits_for, asyncio.Event()
+        self.leaves_after: int | None = None
 
     async def handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
         with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError), contextlib.closing(writer):
-            while True:
+            for _ in itertools.count() if self.leaves_after is None else range(self.leaves_after):
                 head = (await reader.readuntil(b"\r\n\r\n")).decode()
                 length = int(head.lower().split("content-length: ")[1].split("\r\n")[0])
                 self.bodies.append(await reader.readexactly(length))
@@ -104,3 +106,15 @@ async def test_a_refusal_and_what_is_no_http_are_failures_and_the_next_request_h
         recorder.reply = PLAIN
         assert await connection.ask(request) == (True, b"ok")
     assert recorder.connections == 3
+
+
+@pytest.mark.anyio
+async def test_a_request_on_a_connection_that_the_server_has_left_is_sent_again_once() -> None:
+    recorder = Recorder(PLAIN)
+    recorder.leaves_after = 1
+    async with recorder.listening() as target, Connection(target.port) as connection:
+        assert await connection.ask(target.request(b"1")) == (True, b"ok")
+        assert await connection.ask(target.request(b"2")) == (True, b"ok")
+        recorder.leaves_after = 0
+        assert await connection.ask(target.request(b"3")) == (False, b"")
+    assert recorder.bodies == [b"1", b"2"]
