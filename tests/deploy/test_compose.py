@@ -1,4 +1,4 @@
-"""docker-compose.yml and its overlay: by the specification, and hardened."""
+"""docker-compose.yml: by the specification, hardened, and the same service on a CPU and on a GPU."""
 
 from __future__ import annotations
 
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parents[2]
 MAIN = ROOT / "docker-compose.yml"
-OVERLAY = ROOT / "compose.gpu.yaml"
 FILE: dict[str, Any] = yaml.safe_load(MAIN.read_text(encoding="utf-8"))
 SERVICES: dict[str, dict[str, Any]] = FILE["services"]
 OUR_UID = "10001:10001"
@@ -39,8 +38,8 @@ def check(*files: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
 
 
-def test_the_files_keep_the_compose_specification() -> None:
-    result = check(MAIN, OVERLAY)
+def test_the_file_keeps_the_compose_specification() -> None:
+    result = check(MAIN)
     assert result.returncode == 0, result.stdout
 
 
@@ -102,29 +101,60 @@ def test_exceptions_are_still_needed() -> None:
         assert rule in faults(name, SERVICES[name], excused=False)
 
 
-def test_up_starts_exactly_service_prometheus_and_grafana() -> None:
-    assert {name for name, service in SERVICES.items() if not service.get("profiles")} == {
-        "service",
-        "prometheus",
-        "grafana",
+def active(*profiles: str) -> set[str]:
+    """Return the services that these profiles start; those without a profile always start."""
+    return {
+        name
+        for name, service in SERVICES.items()
+        if not service.get("profiles") or set(service["profiles"]) & set(profiles)
     }
 
 
-def test_no_two_services_want_one_port_whatever_the_profiles() -> None:
-    ports = [port for service in SERVICES.values() for port in service.get("ports", ())]
+def default_profiles() -> list[str]:
+    """Return what `.env` makes active where no profile is named."""
+    lines = (ROOT / ".env").read_text(encoding="utf-8").splitlines()
+    ((name, _, profiles),) = [line.partition("=") for line in lines if not line.startswith("#")]
+    assert name == "COMPOSE_PROFILES"
+    return profiles.split(",")
+
+
+def test_up_starts_the_service_on_a_cpu_prometheus_and_grafana() -> None:
+    assert active(*default_profiles()) == {"service", "prometheus", "grafana"}
+
+
+def test_the_gpu_profile_starts_the_same_with_the_service_on_a_gpu() -> None:
+    assert active("gpu") == {"service-gpu", "prometheus", "grafana"}
+    assert active("load") & {"service", "service-gpu"} == set()
+
+
+@pytest.mark.parametrize("device", ["cpu", "gpu"])
+def test_no_two_services_want_one_port_on_either_device(device: str) -> None:
+    others = {profile for service in SERVICES.values() for profile in service.get("profiles", ())}
+    started = active(*(others - {"cpu", "gpu"}), device)
+    ports = [port for name in started for port in SERVICES[name].get("ports", ())]
     outside = [port.split(":")[1] for port in ports]
     assert len(outside) == len(set(outside))
 
 
-def test_the_gpu_overlay_replaces_and_adds_no_service() -> None:
-    overlay = yaml.safe_load(OVERLAY.read_text(encoding="utf-8"))["services"]
-    assert overlay.keys() == {"service"}
-    assert "ports" not in overlay["service"]
-    (device,) = overlay["service"]["deploy"]["resources"]["reservations"]["devices"]
+def test_the_service_on_a_gpu_differs_in_its_device_alone() -> None:
+    cpu, gpu = SERVICES["service"], SERVICES["service-gpu"]
+    own = {"profiles", "command", "deploy", "networks"}
+    assert {key: value for key, value in cpu.items() if key not in own} == {
+        key: value for key, value in gpu.items() if key not in own
+    }
+    assert given_options(cpu["command"]) | {"device": "cuda"} == given_options(gpu["command"])
+    assert given_options(cpu["command"])["device"] == "cpu"
+    (device,) = gpu["deploy"]["resources"]["reservations"]["devices"]
     assert device == {"driver": "nvidia", "count": 1, "capabilities": ["gpu"]}
-    cpu, gpu = (given_options(service["command"]) for service in (SERVICES["service"], overlay["service"]))
-    assert cpu | {"device": "cuda"} == gpu
-    assert cpu["device"] == "cpu"
+    # Prometheus and Locust find it under the same name.
+    assert gpu["networks"] == {"default": {"aliases": ["service"]}}
+
+
+def test_what_waits_for_the_service_waits_for_whichever_there_is() -> None:
+    """A dependency outside the active profiles is an error unless it is not required."""
+    waiting = SERVICES["locust-master"]["depends_on"]
+    assert waiting.keys() == {"service", "service-gpu"}
+    assert all(one == {"condition": "service_healthy", "required": False} for one in waiting.values())
 
 
 def test_data_lives_in_named_volumes_and_the_rest_is_read_only() -> None:
@@ -158,11 +188,11 @@ def test_prometheus_scrapes_names_and_ports_that_are_there() -> None:
 
 
 def test_draining_fits_into_the_grace_period() -> None:
-    from service.server import _WRITE_OUT_S  # noqa: PLC0415 - only here
+    from service.server import WRITE_OUT_S  # noqa: PLC0415 - only here
     from service.settings import Settings  # noqa: PLC0415 - only here
 
     grace_s = int(SERVICES["service"]["stop_grace_period"].removesuffix("s"))
-    assert grace_s > Settings.model_fields["drain_timeout_s"].default + _WRITE_OUT_S
+    assert grace_s > Settings.model_fields["drain_timeout_s"].default + WRITE_OUT_S
 
 
 LOCUST_PARSER = """

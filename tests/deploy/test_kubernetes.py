@@ -13,7 +13,7 @@ import kubernetes_validate  # type: ignore[import-untyped]  # it ships no types
 import pytest
 import yaml
 
-from service.server import _WRITE_OUT_S
+from service.server import WRITE_OUT_S
 from tests.deploy.metric_names import known_metrics
 from tests.deploy.promql import selectors
 from tests.deploy.service_options import HEALTH_ROUTES, given_options
@@ -151,7 +151,7 @@ def test_draining_fits_into_the_grace_period() -> None:
     (container,) = pod["containers"]
     seconds = int(container["lifecycle"]["preStop"]["exec"]["command"][1])
     (drain,) = (entry["value"] for entry in container["env"] if entry["name"] == "XLMR_DRAIN_TIMEOUT_S")
-    assert seconds + float(drain) + _WRITE_OUT_S < pod["terminationGracePeriodSeconds"]
+    assert seconds + float(drain) + WRITE_OUT_S < pod["terminationGracePeriodSeconds"]
     # By then the readiness probe has failed, too.
     assert seconds >= container["readinessProbe"]["periodSeconds"]
 
