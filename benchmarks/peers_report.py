@@ -41,6 +41,7 @@ def record_of(store: Store, tuning: Store, grid: Grid, systems: Sequence[System]
         "systems": {
             system.name: {
                 "title": system.title,
+                "is_own": system.is_own,
                 "is_peer": system.is_peer,
                 "switches": dict(system.switches),
                 "settings": chosen_settings(tuning.under("trial", system.name), system.candidates),

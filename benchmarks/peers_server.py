@@ -86,9 +86,10 @@ def install(system: System, venvs: Path, log: Path) -> Path:
     Raises:
         ServerError: it cannot be made.
     """
-    if not system.is_peer:
+    if system.is_own:
         return Path(sys.executable)
-    folder, file = venvs / system.name, requirements_of(system)
+    file = requirements_of(system)
+    folder = venvs / file.stem
     python, mark = folder / "bin" / "python", folder / "requirements.sha256"
     wanted = hashlib.sha256(file.read_bytes()).hexdigest()
     if mark.is_file() and mark.read_text(encoding="ascii").strip() == wanted:

@@ -41,6 +41,7 @@ class System:
     """One server. ``read``: scores in the order of ``LABELS``, or the vector, from a reply's JSON.
 
     ``switches``: variables of the environment that make it faster, and are told with its settings.
+    ``is_extra``: measured only where asked for by name, and told beside the rest.
     """
 
     name: str
@@ -54,11 +55,17 @@ class System:
     requirements: str | None = None
     environment: Mapping[str, str] = field(default_factory=dict)
     switches: Mapping[str, str] = field(default_factory=dict)
+    is_extra: bool = False
+
+    @property
+    def is_own(self) -> bool:
+        """Whether it is a form of the service."""
+        return self.requirements is None
 
     @property
     def is_peer(self) -> bool:
-        """Whether it is somebody else's."""
-        return self.requirements is not None
+        """Whether goals are held against it: somebody else's, in the dtype that it is used with."""
+        return not self.is_own and not self.is_extra
 
     def body(self, kind: Kind, item: Item) -> bytes:
         """Return a request's body."""
@@ -96,24 +103,22 @@ def _script(name: str) -> Callable[[Place, Settings], list[str]]:
     return command
 
 
-def _infinity_command(place: Place, settings: Settings) -> list[str]:
-    models = [
-        word
-        for kind, path in place.checkpoints.items()
-        for word in ("--model-id", str(path), "--served-model-name", str(kind))
-    ]
-    fixed = "--engine torch --device cpu --dtype float32 --no-bettertransformer --no-model-warmup"
-    batch = ["--batch-size", str(settings["batch_size"])]
-    where = [
-        "--no-trust-remote-code",
-        "--host",
-        "127.0.0.1",
-        "--port",
-        str(place.port),
-        "--log-level",
-        "error",
-    ]
-    return [str(place.python.with_name("infinity_emb")), "v2", *models, *fixed.split(), *batch, *where]
+def _infinity_command(dtype: str) -> Callable[[Place, Settings], list[str]]:
+    fixed = (
+        "--engine torch --device cpu --no-bettertransformer --no-model-warmup --no-trust-remote-code "
+        "--host 127.0.0.1 --log-level error"
+    )
+
+    def command(place: Place, settings: Settings) -> list[str]:
+        models = [
+            word
+            for kind, path in place.checkpoints.items()
+            for word in ("--model-id", str(path), "--served-model-name", str(kind))
+        ]
+        given = ["--dtype", dtype, "--batch-size", str(settings["batch_size"]), "--port", str(place.port)]
+        return [str(place.python.with_name("infinity_emb")), "v2", *models, *fixed.split(), *given]
+
+    return command
 
 
 def _infinity_ask(kind: Kind, item: Item) -> dict[str, Any]:
@@ -147,6 +152,23 @@ def _own(dtype: str) -> System:
         ask=lambda kind, item: {"inputs": [_pair(kind, item)]},
         read=_own_read,
         packages=("torch", "transformers", "fastapi", "uvicorn"),
+        is_extra=dtype == "bfloat16",
+    )
+
+
+def _infinity(name: str, title: str, dtype: str) -> System:
+    return System(
+        name=name,
+        title=title,
+        command=_infinity_command(dtype),
+        paths={Kind.CLASSIFY: "/classify", Kind.EMBED: "/embeddings"},
+        ask=_infinity_ask,
+        read=_infinity_read,
+        candidates=tuple({"threads": 2, "batch_size": size} for size in (8, 16, 32)),
+        packages=("infinity-emb", "sentence-transformers", "transformers", "torch"),
+        requirements="infinity.txt",
+        environment=_SHARED | {"DO_NOT_TRACK": "1", "INFINITY_ANONYMOUS_USAGE_STATS": "0"},
+        is_extra=dtype != "float32",
     )
 
 
@@ -156,18 +178,8 @@ def systems() -> tuple[System, ...]:
         _own("float32"),
         _own("int8"),
         _own("bfloat16"),
-        System(
-            name="infinity",
-            title="Infinity",
-            command=_infinity_command,
-            paths={Kind.CLASSIFY: "/classify", Kind.EMBED: "/embeddings"},
-            ask=_infinity_ask,
-            read=_infinity_read,
-            candidates=tuple({"threads": 2, "batch_size": size} for size in (8, 16, 32)),
-            packages=("infinity-emb", "sentence-transformers", "transformers", "torch"),
-            requirements="infinity.txt",
-            environment=_SHARED | {"DO_NOT_TRACK": "1", "INFINITY_ANONYMOUS_USAGE_STATS": "0"},
-        ),
+        _infinity("infinity", "Infinity", "float32"),
+        _infinity("infinity-int8", "Infinity, int8", "int8"),
         System(
             name="litserve",
             title="LitServe",

@@ -66,15 +66,15 @@ def figure_lines(
     shown: Mapping[str, str],
     peers: Sequence[str],
 ) -> list[list[str]]:
-    """Return a line a cell: each system's figure, then each form of the service over the best peer."""
-    own = [name for name in shown if name not in peers]
-    lines = [["what", "under way", *shown.values(), "best peer", *(f"{name} / best peer" for name in own)]]
+    """Return a line a cell: each system's figure, then all that are no peers over the best peer."""
+    others = [name for name in shown if name not in peers]
+    lines = [["what", "under way", *shown.values(), "best peer", *(f"{name} / best peer" for name in others)]]
     scale, digits = (1.0, 1) if figure is Figure.THROUGHPUT else (1e3, 0)
     for cell in wanted:
         found = rounds_of(cells, cell.name, figure)
         best = best_peer(found, peers, more_is_better=figure.more_is_better)
         values = [_spread(found.get(name, {}).values(), scale, digits) for name in shown]
-        ratios = [ratio_by_round(found.get(name, {}), found[best]) if best else [] for name in own]
+        ratios = [ratio_by_round(found.get(name, {}), found[best]) if best else [] for name in others]
         says = [str(Spread.of(ratio)) if ratio else "" for ratio in ratios]
         lines.append([_words(cell), f"{cell.level:g}", *values, shown.get(best or "", ""), *says])
     return lines
