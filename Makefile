@@ -7,7 +7,7 @@ STAMP  := $(VENV)/.installed
 VAR    ?= var
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo weights test test-observability bench-load bench-engine bench-peers bench-gpu test-gpu bench-metrics bench-frontend check format lock clean
+.PHONY: help setup demo study weights test test-observability bench-load bench-engine bench-peers bench-gpu test-gpu bench-metrics bench-frontend check format lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 22
@@ -23,6 +23,9 @@ demo: $(STAMP) ## build two arms of mini variants, serve them, replay ten tasks,
 	@rm -rf $(VAR)/demo
 	@$(BIN)/xlmr-models synth --plan examples/demo/plan.toml --out $(VAR)/demo/models
 	@$(BIN)/xlmr-load study examples/demo/study.toml --out $(VAR)/demo/study || test $$? -eq 5 # INVALID: a noisy machine, and said so
+
+study: $(STAMP) ## a whole study with its controls (eight minutes on two quiet cores) into docs/benchmarks
+	$(BIN)/python benchmarks/bench_study.py
 
 weights: $(STAMP) ## mini synthetic variants into $(VAR)/models, for docker compose and for trying things out
 	$(BIN)/xlmr-models synth --plan examples/demo/plan.toml --out $(VAR)/models

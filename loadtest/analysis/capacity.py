@@ -24,16 +24,14 @@ Source: Papke and Wooldridge, "Econometric methods for fractional response varia
 from __future__ import annotations
 
 import math
-import warnings
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
 import numpy as np
-import statsmodels.api as sm
-from scipy import optimize, special, stats
-from statsmodels.tools.sm_exceptions import PerfectSeparationWarning
+from scipy import optimize, stats
 
+from loadtest.analysis.attainment_line import fit_line
 from loadtest.analysis.interval import Interval
 
 if TYPE_CHECKING:
@@ -42,8 +40,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 MIN_BLOCKS = 4
-# Past this a block's pull on its own fitted value says that the fit is that block.
-_MAX_LEVERAGE = 0.95
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,45 +94,6 @@ class CapacityRatio:
     num_pairs: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class _Line:
-    """Log-odds of attainment, less the target's: ``level + slope * (rate - centre) / scale``.
-
-    ``pulls`` float64 ``[n, 2]``: how far each block moves level and slope.
-    """
-
-    centre: float
-    scale: float
-    level: float
-    slope: float
-    pulls: NDArray[np.float64]
-
-    @property
-    def crossing_per_s(self) -> float:
-        """The rate at which the expected attainment is the target."""
-        return self.centre - self.scale * self.level / self.slope
-
-    @property
-    def influences(self) -> NDArray[np.float64]:
-        """How far each block moves the logarithm of the crossing, ``[n]``."""
-        at = -self.level / self.slope
-        moved = -(self.pulls[:, 0] + self.pulls[:, 1] * at) / self.slope
-        return moved * (self.scale / self.crossing_per_s)
-
-    def interval(self, level: float) -> Interval | None:
-        """Return the rates at which a crossing is not refuted; None where that leaves no bounds."""
-        t = float(stats.t.ppf((1 + level) / 2, len(self.pulls) - 2))
-        covariance = self.pulls.T @ self.pulls * t**2
-        square = self.slope**2 - covariance[1, 1]
-        half = self.level * self.slope - covariance[0, 1]
-        rest = self.level**2 - covariance[0, 0]
-        inside = half**2 - square * rest
-        if square <= 0 or inside < 0:
-            return None
-        low, high = ((-half + side * math.sqrt(inside)) / square for side in (-1, 1))
-        return Interval(low=self.centre + self.scale * low, high=self.centre + self.scale * high, level=level)
-
-
 def capacity(blocks: Sequence[Block], *, target: float, level: float = 0.95) -> Capacity:
     """Return the rate at which attainment falls to ``target`` in (0, 1).
 
@@ -147,7 +104,7 @@ def capacity(blocks: Sequence[Block], *, target: float, level: float = 0.95) -> 
     outside = _outside(rates, attained, target)
     if outside is not None:
         return Capacity(method=outside, rate_per_s=None, interval=None, num_blocks=rates.size)
-    line = _fit(rates, attained, target)
+    line = fit_line(rates, attained, target)
     if line is None:
         return _bracket(rates, attained, target, level)
     return Capacity(
@@ -174,7 +131,7 @@ def capacity_ratio(
     for arm in (blocks, reference):
         rates, attained = _columns(arm)
         inside = _outside(rates, attained, target) is None
-        found.append(_fit(rates, attained, target) if inside else None)
+        found.append(fit_line(rates, attained, target) if inside else None)
     ours, theirs = found
     if ours is None or theirs is None:
         return CapacityRatio(
@@ -231,32 +188,6 @@ def _bracket(
         interval=Interval(low=low, high=high, level=level),
         num_blocks=rates.size,
     )
-
-
-def _fit(rates: NDArray[np.float64], attained: NDArray[np.float64], target: float) -> _Line | None:
-    """Fit the line; None where it does not fall, or blocks are parted perfectly."""
-    centre, scale = float(rates.mean()), float(rates.std())
-    design = np.column_stack([np.ones(rates.size), (rates - centre) / scale])
-    with warnings.catch_warnings():
-        warnings.simplefilter("error", PerfectSeparationWarning)
-        warnings.simplefilter("error", RuntimeWarning)
-        try:
-            fitted = sm.GLM(attained, design, family=sm.families.Binomial()).fit()
-        except (PerfectSeparationWarning, RuntimeWarning, np.linalg.LinAlgError):
-            return None
-    level, slope = (float(value) for value in fitted.params)
-    if not fitted.converged or not slope < 0:
-        return None
-    leverage = np.minimum(fitted.get_hat_matrix_diag(), _MAX_LEVERAGE)
-    residuals = (attained - fitted.fittedvalues) / (1 - leverage)
-    line = _Line(
-        centre=centre,
-        scale=scale,
-        level=level - float(special.logit(target)),
-        slope=slope,
-        pulls=design * residuals[:, np.newaxis] @ np.asarray(fitted.cov_params()),
-    )
-    return line if line.crossing_per_s > 0 else None
 
 
 def _half(influences: NDArray[np.float64], level: float) -> float:

@@ -1,4 +1,4 @@
-"""What a reader must know before any figure: made-up weights, sample text, missing gold, no open loop."""
+"""What a reader must know before any figure: made-up weights, sample text, no open loop, no steady state."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from loadtest.datasets import library
+from loadtest.report.course import course_notes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -40,7 +41,7 @@ NO_OPEN_LOOP = {
 
 def notes_of(runs: Sequence[RunFiles]) -> tuple[str, ...]:
     """Return the notes of these runs, each once."""
-    return tuple(dict.fromkeys(note for run in runs for note in _notes(run)))
+    return (*dict.fromkeys(note for run in runs for note in _notes(run)), *course_notes(runs))
 
 
 def _notes(run: RunFiles) -> Iterator[str]:

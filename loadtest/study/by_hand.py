@@ -74,15 +74,7 @@ def declare(wish: Wish, here: Path) -> Study:
             },
             load=LoadTable(processes=wish.processes),
             trace=wish.trace,
-            design=DesignTable(
-                pairs=wish.pairs,
-                restarts=1,
-                load_ratios=list(wish.load_ratios),
-                primary_load_ratio=wish.load_ratios[len(wish.load_ratios) // 2],
-                replicate_s=wish.replicate_s,
-                law=wish.law,
-                offline_pairs=wish.offline_pairs,
-            ),
+            design=_design(wish),
             capacity=CapacityTable.model_validate(
                 {
                     "method": wish.capacity_method,
@@ -98,6 +90,18 @@ def declare(wish: Wish, here: Path) -> Study:
     text = declared.model_dump_json()
     return Study(
         path=here / "command-line", sha256=hashlib.sha256(text.encode()).hexdigest(), declared=declared
+    )
+
+
+def _design(wish: Wish) -> DesignTable:
+    return DesignTable(
+        pairs=wish.pairs,
+        restarts=1,
+        load_ratios=list(wish.load_ratios),
+        primary_load_ratio=wish.load_ratios[len(wish.load_ratios) // 2],
+        replicate_s=wish.replicate_s,
+        law=wish.law,
+        offline_pairs=wish.offline_pairs,
     )
 
 

@@ -61,6 +61,10 @@ class Comparer:
     declared: StudyFile
     rng: Generator
 
+    def every(self, arm: str) -> list[Comparison]:
+        """Compare in everything but the controls and capacity, primaries among the first."""
+        return [*self.overall(arm), *self.tasks(arm), *self.languages(arm), *self.cells(arm)]
+
     def overall(self, arm: str) -> list[Comparison]:
         """Compare all requests at every load, and offline."""
         design = self.declared.design

@@ -19,6 +19,7 @@ from loadtest.driver.errors import DriverError
 from loadtest.report.records import Summary
 from loadtest.study.capacity_search import Swept, Target, plan_of, search
 from loadtest.study.cores import parse_cpus
+from loadtest.study.made import Made
 from loadtest.study.observed import Observed
 from loadtest.study.replay import Replay, Wanted, unloaded_name
 from loadtest.study.segments import OFFLINE, UNLOADED, Segments
@@ -47,17 +48,6 @@ class Watch(Protocol):
     def begin(self, name: str, number: int, total: int | None) -> Show | None:
         """A run begins, the ``number``-th of ``total`` where that is known; return who shows it."""
         ...
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Made:
-    """Everything that a study has measured."""
-
-    unloaded: dict[str, Summary]
-    capacity_per_s: float
-    swept: Swept | None
-    blocks: tuple[Observed, ...]
-    at_once: Summary | None = None
 
 
 @dataclass(slots=True, kw_only=True)

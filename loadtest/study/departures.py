@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from loadtest.report.records import Summary
-    from loadtest.study.conduct import Made
+    from loadtest.study.made import Made
     from loadtest.study.study_file import StudyFile
 
 

@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 
     from loadtest.report.study_record import Capacity, Comparison, QualityDifference, TokenFit, Verdict
     from loadtest.study.capacity_search import Target
-    from loadtest.study.conduct import Made
     from loadtest.study.controls import Controls
     from loadtest.study.folder import StudyFolder
+    from loadtest.study.made import Made
     from loadtest.study.study_file import Study, StudyFile
 
 
@@ -39,13 +39,10 @@ def build_record(study: Study, folder: StudyFolder, made: Made, target: Target, 
     rng = streams(declared.seed).bootstrap
     comparer = Comparer(runs=made.blocks, declared=declared, rng=rng)
     controls = judge_controls(comparer)
-    compared: list[Comparison] = []
-    for arm in declared.compared:
-        compared += comparer.overall(arm)
-        compared += [*comparer.tasks(arm), *comparer.languages(arm), *comparer.cells(arm)]
+    compared = [one for arm in declared.compared for one in comparer.every(arm)]
     ratios = _capacity_ratios(made, target, declared)
     quality = quality_of(declared, folder, rng)
-    fits = tuple(fit for arm in made.unloaded if (fit := token_fit(arm, made.unloaded[arm])) is not None)
+    fits = tuple(filter(None, (token_fit(arm, summary) for arm, summary in made.unloaded.items())))
     synthetic = _synthetic(made)
     first, *others = declared.compared
     return StudyRecord(

@@ -10,7 +10,7 @@ from loadtest.study.replay import unloaded_name
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from loadtest.study.conduct import Made
+    from loadtest.study.made import Made
     from loadtest.study.observed import Observed
 
 
