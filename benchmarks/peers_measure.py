@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from benchmarks.peers_server import Running
     from benchmarks.peers_trace import Item
 
-_WARM_REQUESTS, _WARM_CONCURRENCY = 18, 9
+_WARM_REQUESTS, _WARM_CONCURRENCY = 12, 12
 _ANSWERS_CONCURRENCY = 4
-_TRIAL_CONCURRENCY, _TRIAL_S = 16, 4.0
+_TRIAL_CONCURRENCY, _TRIAL_S = 16, 3.0
 _DIGITS = 7
 
 

@@ -164,7 +164,7 @@ def _infinity(name: str, title: str, dtype: str) -> System:
         paths={Kind.CLASSIFY: "/classify", Kind.EMBED: "/embeddings"},
         ask=_infinity_ask,
         read=_infinity_read,
-        candidates=tuple({"threads": 2, "batch_size": size} for size in (8, 16, 32)),
+        candidates=tuple({"threads": 2, "batch_size": size} for size in (8, 16)),
         packages=("infinity-emb", "sentence-transformers", "transformers", "torch"),
         requirements="infinity.txt",
         environment=_SHARED | {"DO_NOT_TRACK": "1", "INFINITY_ANONYMOUS_USAGE_STATS": "0"},
@@ -189,7 +189,6 @@ def systems() -> tuple[System, ...]:
             read=_plain,
             candidates=(
                 {"threads": 2, "workers": 1, "batch_size": 8, "wait_s": 0.002},
-                {"threads": 2, "workers": 1, "batch_size": 16, "wait_s": 0.002},
                 {"threads": 1, "workers": 2, "batch_size": 8, "wait_s": 0.002},
             ),
             packages=("litserve", "transformers", "torch"),
@@ -217,7 +216,6 @@ def systems() -> tuple[System, ...]:
             read=_plain,
             candidates=(
                 {"threads": 2, "replicas": 1, "batch_size": 8, "wait_s": 0.002},
-                {"threads": 2, "replicas": 1, "batch_size": 16, "wait_s": 0.01},
                 {"threads": 1, "replicas": 2, "batch_size": 8, "wait_s": 0.002},
             ),
             packages=("ray", "transformers", "torch"),
