@@ -80,7 +80,7 @@ def _extras(summary: Summary, study: StudyRecord | None, markdown: Path | None, 
     if markdown is not None:
         markdown.write_text(markdown_of(summary, title, study), encoding="utf-8")
     if junit is not None:
-        junit.write_text(junit_of(summary, title), encoding="utf-8")
+        junit.write_text(junit_of(summary, title, study), encoding="utf-8")
 
 
 def _judge(summary: Summary) -> None:

@@ -17,7 +17,8 @@ from loadtest.datasets.tasks import Task
 from loadtest.report import formats
 from loadtest.report.junit import junit_of
 from loadtest.report.markdown import markdown_of
-from loadtest.report.study_files import read_record
+from loadtest.report.study_files import STUDY_FILE, read_record
+from loadtest.report.study_record import VerdictWord
 from loadtest.report.summary import read_summary, write_summary
 from loadtest.report.terminal import print_report, print_study
 
@@ -122,8 +123,52 @@ def test_junit_marks_an_invalid_run_as_an_error_and_the_unknown_as_skipped(
         "heartbeat",
         "clocks",
         "weights",
+        "target",
     }
     assert objectives.attrib["skipped"] == "1"
+
+
+def test_junit_of_a_study_fails_for_what_is_slower_and_errs_for_a_control(reported_study: Path) -> None:
+    summary, study = read_summary(reported_study), read_record(reported_study / STUDY_FILE)
+
+    def suites(study: StudyRecord) -> dict[str, ET.Element]:
+        root = ET.fromstring(junit_of(summary, "a study", study))  # noqa: S314 - made here
+        return {suite.attrib["name"].removeprefix("a study: "): suite for suite in root}
+
+    sound = suites(study)
+    assert list(sound) == ["controls", "verdicts", "validity", "objectives"]
+    assert sound["controls"].attrib["errors"] == "0"
+    # Two primaries and one task's score, none of them slower or worse.
+    assert (sound["verdicts"].attrib["tests"], sound["verdicts"].attrib["failures"]) == ("3", "0")
+
+    first, *others = study.comparisons
+    slower = first.model_copy(update={"word": VerdictWord.SLOWER})
+    assert study.positive_control is not None
+    broken = suites(
+        study.model_copy(
+            update={
+                "valid": False,
+                "reasons": ("the reference differs from itself",),
+                "comparisons": (slower, *others),
+                "aa": (slower,),
+                "positive_control": study.positive_control.model_copy(update={"found": False}),
+            }
+        )
+    )
+    assert broken["controls"].attrib["errors"] == "3"
+    (failure,) = broken["verdicts"].iter("failure")
+    assert failure.attrib["message"] == "slower"
+
+
+def test_an_invalid_run_of_a_study_is_skipped_since_its_pair_is_left_out(reported_study: Path) -> None:
+    summary, study = read_summary(reported_study), read_record(reported_study / STUDY_FILE)
+    check = summary.checks[0].model_copy(update={"passed": False, "sentence": "late"})
+    late = summary.model_copy(update={"checks": (check,)})
+    root = ET.fromstring(junit_of(late, "a study", study))  # noqa: S314 - made here
+    (skipped,) = root.findall("testsuite")[2].iter("skipped")
+    assert skipped.attrib["message"] == "its pair was left out: late"
+    alone = ET.fromstring(junit_of(late, "a run"))  # noqa: S314 - made here
+    assert alone.findall("testsuite")[0].attrib["errors"] == "1"
 
 
 def printed(width: int, show: Callable[[Console], None]) -> str:
