@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Self
 
 from rich.console import Console, Group
 from rich.live import Live
+from rich.measure import Measurement
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from loadtest.driver.progress import Progress as Reading
 
 _MS_PER_S = 1e3
+_UNBOUNDED = 10_000  # columns, to ask a table for its natural width
 _LOG_INTERVAL_S = 10.0  # where nothing can be redrawn, a line now and then stands for the bar
 
 
@@ -72,8 +74,14 @@ class RunScreen:
         if not self._console.is_terminal and reading.elapsed_s - self._logged_at_s >= _LOG_INTERVAL_S:
             self._logged_at_s = reading.elapsed_s
             self._console.print(reading.sentence(), highlight=False, markup=False, soft_wrap=True)
-        self._readings = _table(reading)
+        self._readings = self._fitting(reading)
         self._live.update(Group(self._bars, self._readings))
+
+    def _fitting(self, reading: Reading) -> Table | Text:
+        """Return a table, or a sentence that wraps where the terminal is too narrow for one."""
+        table = _table(reading)
+        needed = Measurement.get(self._console, self._console.options.update(max_width=_UNBOUNDED), table)
+        return table if needed.maximum <= self._console.width else Text(reading.sentence())
 
     def collecting(self, done: int, total: int) -> None:
         """Show how far the samples are."""
