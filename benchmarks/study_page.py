@@ -55,8 +55,8 @@ def markdown(found: dict[str, Any]) -> str:
 def _where(environment: dict[str, Any], design: dict[str, Any]) -> str:
     dirty = " with uncommitted changes" if environment.get("dirty") else ""
     return (
-        f"Machine: {environment.get('cpu_model')}, {environment.get('num_cores')} cores; server on "
-        f"{design['server_cpus']}, generator on {design['load_cpus']}. Commit "
+        f"Machine: {environment.get('cpu_model')}, {environment.get('num_cores')} cores; server on core "
+        f"{design['server_cpus']}, generator on core {design['load_cpus']}. Commit "
         f"{str(environment.get('commit'))[:10]}{dirty}, seed {design['seeds']['root']}. Load: "
         f"{design['primary_load_ratio']:.0%} of {design['capacity_per_s']:.0f} requests a second, "
         f"{design['replicate_s']:g} s a run."
