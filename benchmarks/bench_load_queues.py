@@ -2,7 +2,7 @@
 
     python benchmarks/bench_load_queues.py [--quick] [--at-most S] [--out FILE]
 
-A server with one serial worker of 3 ms, constant (M/D/1) or exponential (M/M/1), is sent Poisson arrivals at
+A server with one serial worker of 1.5 ms, constant (M/D/1) or exponential (M/M/1), is sent Poisson arrivals at
 0.3, 0.6 and 0.8 of what it can do. Two questions: does the closed form lie inside the 99.9 % interval over
 repeats of mean and p95 (widened by what a request costs beside its queue, which is measured); and do the
 p95 of each repeat equal that of Lindley's recursion over its own arrivals, within lateness and cost?
@@ -39,23 +39,23 @@ from tests.loadtest.driver_world import null_server, write_arm, write_trace
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-SERVICE_S = 0.003
+SERVICE_S = 0.0015
 LEVEL = 0.999
 WARM_UP_RATIO = 1 / 6
 STEAL_BOUND_RATIO = 0.01
 HUB_BOUND_S = 0.020
 WIDEST_RATIO = 0.5  # an interval wider than half the closed form could hold anything
 MIN_CORES = 2
-# Repeats and seconds of each. A queue's memory is about service / (1 - sqrt(utilisation))^2: 0.015, 0.06 and
-# 0.27 s; with these the intervals come out at a tenth to a half of the closed form, and all of it in a
-# quarter of an hour.
+# Repeats and seconds of each. A queue's memory is about service / (1 - sqrt(utilisation))^2: 0.007, 0.03 and
+# 0.135 s; with these the intervals come out at a tenth to a half of the closed form, and all of it in seven
+# minutes.
 PLAN = {
-    ("M/D/1", 0.3): (5, 8.0),
-    ("M/D/1", 0.6): (6, 10.0),
-    ("M/D/1", 0.8): (8, 14.0),
-    ("M/M/1", 0.3): (5, 8.0),
-    ("M/M/1", 0.6): (6, 10.0),
-    ("M/M/1", 0.8): (14, 20.0),
+    ("M/D/1", 0.3): (5, 3.0),
+    ("M/D/1", 0.6): (5, 4.0),
+    ("M/D/1", 0.8): (6, 7.0),
+    ("M/M/1", 0.3): (5, 3.0),
+    ("M/M/1", 0.6): (8, 5.0),
+    ("M/M/1", 0.8): (11, 12.0),
 }
 
 
