@@ -2,8 +2,8 @@
 
     python benchmarks/bench_load_queues.py [--quick] [--at-most S] [--out FILE]
 
-A server with one serial worker of 1.5 ms, constant (M/D/1) or exponential (M/M/1), is sent Poisson arrivals at
-0.3, 0.6 and 0.8 of what it can do. Two questions: does the closed form lie inside the 99.9 % interval over
+A server with one serial worker of 1.5 ms, constant (M/D/1) or exponential (M/M/1), is sent Poisson arrivals
+at 0.3, 0.6 and 0.8 of what it can do. Two questions: does the closed form lie inside the 99.9 % interval over
 repeats of mean and p95 (widened by what a request costs beside its queue, which is measured); and do the
 p95 of each repeat equal that of Lindley's recursion over its own arrivals, within lateness and cost?
 An interval wider than half the closed form answers nothing ("too few"), nor does a machine that is not quiet.
