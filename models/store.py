@@ -2,8 +2,8 @@
 
 Rules: what is held is found by what it is made of (the digests of the stored tensors) and
 what was made of it (dtype, layout, device), never by a variant's name; so a second variant on
-the same encoder costs its head alone. What no model uses any more is let go when ``keep`` is told so. One caller at
-a time.
+the same encoder costs its head alone. What no model uses any more is let go when ``keep`` is told
+so. One caller at a time.
 """
 
 from __future__ import annotations

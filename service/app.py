@@ -453,6 +453,7 @@ def _torch_device(settings: Settings, variants: tuple[Variant, ...]) -> Device:
         name=settings.device,
         dtype=settings.dtype,
         num_threads=settings.torch_threads,
+        num_replicas=settings.replicas,
         max_parity_error=settings.max_parity_error,
         min_parity_agreement=settings.min_parity_agreement,
     )

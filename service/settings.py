@@ -81,6 +81,11 @@ class Settings(BaseSettings):
     torch_threads: int | None = Field(
         default=None, ge=1, description="Threads of torch on a CPU; else what is fastest at the start."
     )
+    replicas: int | None = Field(
+        default=None,
+        ge=1,
+        description="Batches that a CPU runs side by side, over the same weights; else what is fastest.",
+    )
 
     build_revision: str = Field(
         default="unknown", description="Commit that this installation was built from, for xlmr_build_info."

@@ -78,6 +78,7 @@ class LocalBackend:
         self._engine = engine
         self._limits = limits
         self._num_slots = num_slots
+        self._num_replicas = 1
         self._on_broken = on_broken
         self._clock = clock
         self._observer = observer
@@ -115,6 +116,10 @@ class LocalBackend:
         self._num_loads.update(self._served.keys())
         self._num_generations.update(self._served.keys())
         self._calibrate(warm, calibrate_budget=calibrate_budget)
+        if warm.num_replicas > 1:
+            # Nothing is prefetched: while one replica waits for its next batch, the others use the cores.
+            self._num_slots = self._num_replicas = warm.num_replicas
+            self._scheduler.use_replicas(warm.num_replicas)
         for loaded in warm.loaded:
             await self._watch(loaded)
         if self._phase is Phase.STARTING:
@@ -244,6 +249,7 @@ class LocalBackend:
                 dtype=shape.dtype,
                 layer=shape.layer,
                 device=shape.device,
+                beside=shape.beside,
                 max_batch_tokens=budget,
             )
 
@@ -324,14 +330,15 @@ class LocalBackend:
     async def _run(self, batch: Dispatch) -> None:
         """Bring a batch through the engine, in pieces if it must be."""
         traces = self._pending.traces(batch.items)
-        run = await self._ask_engine(batch.lane, batch.items)
+        run = await self._ask_engine(batch.lane, batch.items, beside=batch.beside)
         engine_s = run.finished_at - run.started_at
         failed = isinstance(run, Failed)
         self._scheduler.completed(batch, None if failed else engine_s)
         if isinstance(run, Failed):
             structlog.get_logger().error("batch_failed", variant=batch.lane.variant, exc_info=run.error)
             engine_s += await self._retry_alone(batch, run.error)
-        self._engine_busy_s += engine_s
+        # Of the whole device: a replica that works while the others are idle keeps a part of it busy.
+        self._engine_busy_s += engine_s / (self._num_replicas if batch.beside else 1)
         self._num_batches += 1
         self._observer.batch_ended(
             BatchReport(
@@ -348,8 +355,9 @@ class LocalBackend:
             )
         )
 
-    async def _ask_engine(self, lane: Lane, items: tuple[Item, ...]) -> Run | Failed:
-        run = await asyncio.wrap_future(self._engine.run(lane, [item.ids for item in items]))
+    async def _ask_engine(self, lane: Lane, items: tuple[Item, ...], *, beside: bool = False) -> Run | Failed:
+        sequences = [item.ids for item in items]
+        run = await asyncio.wrap_future(self._engine.run(lane, sequences, beside=beside))
         if isinstance(run, Run):
             for item, logits in zip(items, run.logits, strict=True):
                 self._pending.deliver(item, logits, run)

@@ -14,10 +14,11 @@ chapter 11), with forgetting towards a fixed belief (Kulhavy and Zarrop, 1993).
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from itertools import combinations
 from typing import TYPE_CHECKING, Final, Self
 
 import numpy as np
+
+from service.batching.least_squares import nonnegative
 
 if TYPE_CHECKING:
     from collections.abc import Sequence as Many
@@ -37,21 +38,21 @@ KEPT_ERRORS: Final = 256
 KNEE_RATIO: Final = 0.95
 BUDGET_GRID: Final = tuple(2**power for power in range(6, 17))
 _NUM_TERMS: Final = 3
-# Relative to the largest entry; keeps unseen directions solvable without moving the seen ones.
-_RIDGE: Final = 1e-9
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shape:
     """What decides the time of a batch besides its lengths; variants of one shape share a model.
 
-    ``layer``: the layer after which the encoder stops, 1-based.
+    ``layer``: the layer after which the encoder stops, 1-based. ``beside``: whether one of several replicas
+    runs it, with others beside it; else it has the whole device.
     """
 
     architecture: str
     dtype: str
     layer: int
     device: str
+    beside: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -195,32 +196,6 @@ def _row(measurement: Measurement) -> NDArray[np.float64]:
 
 
 def _solve(information: NDArray[np.float64], target: NDArray[np.float64]) -> tuple[float, float, float]:
-    """Minimise the squared relative error over coefficients that are not negative.
-
-    Three coefficients have seven supports; the best feasible one is the exact answer of
-    non-negative least squares, and the full one is nearly always feasible.
-    """
-    scale = np.sqrt(np.maximum(np.diag(information), np.finfo(np.float64).tiny))
-    scaled, wanted = information / np.outer(scale, scale), target / scale
-    best, best_loss = np.zeros(_NUM_TERMS), 0.0
-    for size in range(_NUM_TERMS, 0, -1):
-        for support in combinations(range(_NUM_TERMS), size):
-            solution = _solve_on(support, scaled, wanted)
-            loss = float(solution @ scaled @ solution - 2.0 * wanted @ solution)
-            if solution.min() >= 0.0 and loss < best_loss:
-                best, best_loss = solution, loss
-        if size == _NUM_TERMS and best_loss < 0.0:
-            break
-    start_s, token_s, square_s = (best / scale).tolist()
+    """Minimise the squared relative error over coefficients that are not negative."""
+    start_s, token_s, square_s = nonnegative(information.tolist(), target.tolist())
     return start_s, token_s, square_s
-
-
-def _solve_on(
-    support: tuple[int, ...], scaled: NDArray[np.float64], wanted: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """Solve with only these coefficients free: ``[3]``, zero elsewhere."""
-    chosen = np.array(support)
-    solution = np.zeros(_NUM_TERMS)
-    system = scaled[np.ix_(chosen, chosen)] + _RIDGE * np.eye(len(chosen))
-    solution[chosen] = np.linalg.solve(system, wanted[chosen])
-    return solution

@@ -42,24 +42,24 @@ class CostBook:
         budget = self._max_batch_tokens if max_batch_tokens is None else max_batch_tokens
         self._pages[shape] = _Page(model=model, max_batch_tokens=budget)
 
-    def budget(self, lane: Lane) -> int:
-        """Return how many tokens a batch of this lane may hold."""
-        return self._page(lane).max_batch_tokens
+    def budget(self, lane: Lane, *, beside: bool = False) -> int:
+        """Return how many tokens a batch of this lane may hold, alone or ``beside`` other replicas."""
+        return self._page(lane, beside=beside).max_batch_tokens
 
-    def predict(self, lane: Lane, load: Load) -> float:
+    def predict(self, lane: Lane, load: Load, *, beside: bool = False) -> float:
         """Return the seconds that a load takes; 0 while nothing is known."""
-        return self._page(lane).model.predict(load)
+        return self._page(lane, beside=beside).model.predict(load)
 
-    def predict_queue(self, lane: Lane, queue: LaneQueue) -> float:
-        """Return the seconds that all that waits in a lane takes, cut into full batches."""
-        page = self._page(lane)
+    def predict_queue(self, lane: Lane, queue: LaneQueue, *, beside: bool = False) -> float:
+        """Return the seconds that all that waits in a lane takes one replica, cut into full batches."""
+        page = self._page(lane, beside=beside)
         num_batches = ceil(queue.num_tokens / page.max_batch_tokens)
         load = Load(num_batches=num_batches, num_tokens=queue.num_tokens, num_squares=queue.num_squares)
         return page.model.predict(load)
 
-    def learn(self, lane: Lane, measurement: Measurement) -> None:
+    def learn(self, lane: Lane, measurement: Measurement, *, beside: bool = False) -> None:
         """Refine the model of a lane's shape."""
-        page = self._page(lane)
+        page = self._page(lane, beside=beside)
         page.model = page.model.refine(measurement)
 
     def statistics(self) -> tuple[CostStatistics, ...]:
@@ -75,8 +75,8 @@ class CostBook:
             for shape, page in self._pages.items()
         )
 
-    def _page(self, lane: Lane) -> _Page:
-        shape = self._shape_of(lane)
+    def _page(self, lane: Lane, *, beside: bool) -> _Page:
+        shape = replace(self._shape_of(lane), beside=beside)
         page = self._pages.get(shape)
         if page is None:
             page = self._pages[shape] = self._first_guess(shape)

@@ -37,7 +37,7 @@ class Limits:
 class Cut(StrEnum):
     """Why a batch was closed."""
 
-    BUDGET = "budget"  # full: the next sequence of the lane would have exceeded the budget
+    BUDGET = "budget"  # full: the next sequence would have exceeded the budget, or this replica's share
     EMPTY = "empty"  # the lane had no more
     LONE = "lone"  # one sequence that exceeds the budget by itself
     WAIT = "wait"  # the lane had no more, although it had waited for more
@@ -54,7 +54,11 @@ class Item:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Dispatch:
-    """Run these now as one batch. ``predicted_s``: by the cost model; 0 while it knows nothing."""
+    """Run these now as one batch.
+
+    ``predicted_s``: by the cost model; 0 while it knows nothing. ``beside``: on one of several replicas,
+    with others beside it; else it has the whole device.
+    """
 
     lane: Lane
     items: tuple[Item, ...]
@@ -62,6 +66,7 @@ class Dispatch:
     load: Load
     predicted_s: float
     dispatched_at: float
+    beside: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -42,14 +42,18 @@ class Failed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Warm:
-    """Every variant that can run now, and what each shape's batches took."""
+    """Every variant that can run now, and what each shape's batches took.
+
+    ``num_replicas``: how many batches the device runs side by side, if it is asked to.
+    """
 
     loaded: tuple[Loaded, ...]
     measurements: dict[Shape, tuple[Measurement, ...]]
+    num_replicas: int = 1
 
 
 class Engine(Protocol):
-    """What runs batches, one at a time, in the order in which it gets them."""
+    """What runs batches, in the order in which it gets them: one at a time, or several side by side."""
 
     @property
     def alive(self) -> bool:
@@ -60,9 +64,12 @@ class Engine(Protocol):
         """Load and warm up every variant; the future raises StartupError if one cannot be served."""
         ...
 
-    def run(self, lane: Lane, sequences: Many[NDArray[np.int32]]) -> Future[Run | Failed]:
+    def run(
+        self, lane: Lane, sequences: Many[NDArray[np.int32]], *, beside: bool = False
+    ) -> Future[Run | Failed]:
         """Run sequences of one lane (int32 ``[L]`` each) as one batch.
 
+        ``beside``: on one replica, with others beside it; else on the whole device, which waits for them.
         The future raises NotReadyError if the engine stops before their turn.
         """
         ...

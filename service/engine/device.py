@@ -39,6 +39,18 @@ class Loaded:
     canary: tuple[NDArray[np.int32], ...] = ()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Crew:
+    """How many of the engine's threads run batches on a device.
+
+    ``side_by_side``: whether they are replicas, each with its part of the cores; else they take turns: one
+    brings its batch while another's runs.
+    """
+
+    num_threads: int
+    side_by_side: bool
+
+
 class Device(Protocol):
     """A place where variants are loaded and run."""
 
@@ -55,6 +67,19 @@ class Device(Protocol):
 
         Returns classify ``[B, C]``, choose ``[B, 1]``, tag ``[T, C]``, span ``[T, 2]``, embed ``[B, H]``.
         """
+        ...
+
+
+@runtime_checkable
+class Crewed(Device, Protocol):
+    """A device on which several threads run batches, over the same weights."""
+
+    def crew(self) -> Crew:
+        """Tell how many; known once the first variant is loaded."""
+        ...
+
+    def forward_beside(self, lane: Lane, batch: PackedBatch) -> NDArray[np.float32]:
+        """Run a batch as ``forward`` does, but as one replica among others."""
         ...
 
 

@@ -1,19 +1,21 @@
-"""The thread that owns the device.
+"""The threads that own the device: one, or several that run batches over the same weights.
 
-Rules: jobs run one at a time, in the order in which they came; a job that fails fails
-alone and the thread lives on; every future is resolved once, also when the engine stops.
-The thread is a daemon, since a forward pass cannot be interrupted and must not keep a
-stopped program alive.
+Rules: jobs begin in the order in which they came, and one at a time unless a device has replicas
+or takes its next batch while it runs; a job that fails fails alone and its thread lives on; every
+future is resolved once, also when the engine stops. The threads are daemons, since a forward pass
+cannot be interrupted and must not keep a stopped program alive.
 """
 
 from __future__ import annotations
 
 import threading
-from concurrent.futures import Future
+import time
 from dataclasses import replace
+from functools import partial
+from math import inf
 from operator import itemgetter
-from queue import SimpleQueue
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from statistics import median
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import structlog
@@ -21,7 +23,8 @@ import structlog
 from service.batching.cost import Load, Measurement, Shape
 from service.batching.packing import pack, unpack
 from service.engine.contract import Failed, Run, Warm
-from service.engine.device import Swapping
+from service.engine.device import Crew, Crewed, Swapping
+from service.engine.jobs import Job, Jobs
 from service.engine.sharing import tell_sharing
 from service.engine.warm_up import FIRST, MAX_RUNG_S, default_lane, rungs
 from service.errors import EngineError, NotReadyError, StartupError
@@ -29,6 +32,7 @@ from service.errors import EngineError, NotReadyError, StartupError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from collections.abc import Sequence as Many
+    from concurrent.futures import Future
 
     from numpy.typing import NDArray
 
@@ -38,68 +42,53 @@ if TYPE_CHECKING:
 
 # Heads that speak for every token, not for the sequence.
 _PER_TOKEN = frozenset({"tag", "span"})
+_ONE = Crew(num_threads=1, side_by_side=False)
 # The id of <s> in XLM-R's vocabulary; what a warm-up batch says does not matter.
 _WARM_UP_ID = 0
-_STOPPED = "The engine has stopped; the service is ending. Try again elsewhere, or later."
 
 T = TypeVar("T")
 
 
-class _Job(Generic[T]):
-    """Something to do on the thread, and where its result goes."""
-
-    def __init__(self, work: Callable[[], T]) -> None:
-        self.future: Future[T] = Future()
-        self._work = work
-
-    def do(self, *, stopping: bool) -> None:
-        """Do it, unless nobody waits any more or the engine is stopping."""
-        if not self.future.set_running_or_notify_cancel():
-            return
-        if stopping:
-            self.future.set_exception(NotReadyError(_STOPPED))
-            return
-        try:
-            result = self._work()
-        except BaseException as error:  # noqa: BLE001 - whatever it is, it belongs to whoever waits
-            self.future.set_exception(error)
-        else:
-            self.future.set_result(result)
-
-
 class EngineThread:
-    """Runs batches on a device, one after the other."""
+    """Runs batches on a device, one after the other, or side by side where it has replicas."""
 
     def __init__(self, make_device: Callable[[], Device], *, clock: Callable[[], float]) -> None:
         """Start nothing. ``make_device``: called once, on the thread."""
         self._make_device = make_device
         self._device: Device | None = None
         self._clock = clock
-        self._jobs: SimpleQueue[_Job[Any] | None] = SimpleQueue()
+        self._jobs = Jobs()
         self._loaded: dict[str, Loaded] = {}
-        self._lock = threading.Lock()
-        self._stopping = False
-        self._thread = threading.Thread(target=self._serve, name="xlmr-engine", daemon=True)
+        self._crewed: Crewed | None = None
+        self._crew = _ONE
+        self._threads = [self._new_thread(0)]
+        self._turn = threading.Lock()
+        self._last_finished_at = -inf
 
     @property
     def alive(self) -> bool:
         """Whether jobs are still taken."""
-        return not self._stopping and self._thread.is_alive()
+        return not self._jobs.closed and all(thread.is_alive() for thread in self._threads)
 
     def start(self, *, max_batch_tokens: int) -> Future[Warm]:
-        """Start the thread; load every variant and warm it up.
+        """Start a thread; load every variant and warm it up, with the others that the device wants.
 
         The future raises StartupError if a variant cannot be served.
         """
-        self._thread.start()
-        return self._submit(lambda: self._load(max_batch_tokens))
+        self._threads[0].start()
+        # The other threads measure their part of the warm-up beside this job.
+        return self._submit(lambda: self._load(max_batch_tokens), beside=True)
 
-    def run(self, lane: Lane, sequences: Many[NDArray[np.int32]]) -> Future[Run | Failed]:
+    def run(
+        self, lane: Lane, sequences: Many[NDArray[np.int32]], *, beside: bool = False
+    ) -> Future[Run | Failed]:
         """Run sequences (int32 ``[L]`` each) as one batch.
 
-        The future raises NotReadyError if the engine stops before their turn.
+        ``beside``: on one replica, with others beside it; else on the whole device. The future raises
+        NotReadyError if the engine stops before their turn.
         """
-        return self._submit(lambda: self._run(lane, sequences))
+        in_turn = self._crew.num_threads > 1 and not self._crew.side_by_side
+        return self._submit(partial(self._run, lane, sequences, beside=beside), beside=beside or in_turn)
 
     def prepare(self, variant: Variant, *, generation: int, digest: str | None) -> Loaded | None:
         """Load a variant beside those that run, in the caller's thread, one caller at a time.
@@ -120,30 +109,39 @@ class EngineThread:
         return self._submit(lambda: self._drop(served_as))
 
     def stop(self) -> None:
-        """Take no more jobs; those that wait raise NotReadyError, the running one ends by itself."""
-        with self._lock:
-            if not self._stopping:
-                self._stopping = True
-                self._jobs.put(None)
+        """Take no more jobs; those that wait raise NotReadyError, running ones end by themselves."""
+        self._jobs.close()
 
     def join(self, timeout_s: float) -> bool:
-        """Wait for the running job to end; False if it has not by then."""
-        if self._thread.ident is not None:
-            self._thread.join(timeout_s)
-        return not self._thread.is_alive()
+        """Wait for running jobs to end; False if one has not by then."""
+        ends_at = time.monotonic() + timeout_s
+        for thread in self._threads:
+            if thread.ident is not None:
+                thread.join(max(0.0, ends_at - time.monotonic()))
+        return not any(thread.is_alive() for thread in self._threads)
 
-    def _submit(self, work: Callable[[], T]) -> Future[T]:
-        job = _Job(work)
-        with self._lock:  # so that no job can be put behind the end
-            if self._stopping:
-                job.do(stopping=True)
-            else:
-                self._jobs.put(job)
+    def _submit(self, work: Callable[[], T], *, beside: bool = False) -> Future[T]:
+        job = Job(work, beside=beside)
+        self._jobs.put(job)
         return job.future
 
+    def _new_thread(self, index: int) -> threading.Thread:
+        name = f"xlmr-engine-{index}" if index else "xlmr-engine"
+        return threading.Thread(target=self._serve, name=name, daemon=True)
+
     def _serve(self) -> None:
-        while (job := self._jobs.get()) is not None:
-            job.do(stopping=self._stopping)
+        while self._jobs.run_next():
+            pass
+
+    def _hire(self) -> None:
+        """Start the other threads that the device wants."""
+        if not isinstance(self._device, Crewed) or self._crewed is not None:
+            return
+        self._crewed, self._crew = self._device, self._device.crew()
+        others = [self._new_thread(index) for index in range(1, self._crew.num_threads)]
+        for thread in others:
+            thread.start()
+        self._threads += others
 
     def _load(self, max_batch_tokens: int) -> Warm:
         log = structlog.get_logger()
@@ -151,20 +149,28 @@ class EngineThread:
         began = self._clock()
         self._device = self._make_device()
         for loaded in self._device.load():
-            if self._stopping:
+            if self._jobs.closed:
                 raise NotReadyError("The service was stopped while it was loading.")
+            self._hire()
             card = loaded.card
             self._loaded[card.served_as] = loaded
             lane = default_lane(card)
             self._measure(lane, FIRST)
             shape = loaded.shape if lane.layer is None else replace(loaded.shape, layer=lane.layer)
             if shape not in measurements:
-                lengths = rungs(max_positions=card.max_positions, max_batch_tokens=max_batch_tokens)
-                measurements[shape] = tuple(self._climb(lane, lengths))
+                ladder = tuple(rungs(max_positions=card.max_positions, max_batch_tokens=max_batch_tokens))
+                measurements[shape] = tuple(self._climb(ladder, partial(self._measure, lane)))
+                if self._crew.side_by_side:
+                    beside = self._climb(ladder, partial(self._measure_beside, lane))
+                    measurements[replace(shape, beside=True)] = tuple(beside)
             seconds = self._clock() - began
             log.info("variant_ready", variant=card.name, head=card.head, seconds=round(seconds, 3))
             began = self._clock()
-        return Warm(loaded=tell_sharing(self._loaded.values()), measurements=measurements)
+        return Warm(
+            loaded=tell_sharing(self._loaded.values()),
+            measurements=measurements,
+            num_replicas=self._crew.num_threads if self._crew.side_by_side else 1,
+        )
 
     def _swapping(self) -> Swapping:
         device: object = self._device
@@ -185,16 +191,19 @@ class EngineThread:
         self._swapping().drop(served_as)
         del self._loaded[served_as]
 
-    def _climb(self, lane: Lane, ladder: Iterator[tuple[int, ...]]) -> Iterator[Measurement]:
+    def _climb(
+        self, ladder: Many[tuple[int, ...]], measure: Callable[[tuple[int, ...]], Measurement]
+    ) -> Iterator[Measurement]:
         for lengths in ladder:
-            self._measure(lane, lengths)  # the first run of a size allocates and chooses kernels
-            measurement = self._measure(lane, lengths)
+            measure(lengths)  # the first run of a size allocates and chooses kernels
+            measurement = measure(lengths)
             yield measurement
-            if self._stopping or measurement.seconds > MAX_RUNG_S:
+            if self._jobs.closed or measurement.seconds > MAX_RUNG_S:
                 return
 
-    def _measure(self, lane: Lane, lengths: tuple[int, ...]) -> Measurement:
-        run = self._run(lane, [np.full(length, _WARM_UP_ID, dtype=np.int32) for length in lengths])
+    def _measure(self, lane: Lane, lengths: tuple[int, ...], *, beside: bool = False) -> Measurement:
+        sequences = [np.full(length, _WARM_UP_ID, dtype=np.int32) for length in lengths]
+        run = self._run(lane, sequences, beside=beside)
         if isinstance(run, Failed):
             raise StartupError(
                 f"Variant {lane.variant} cannot run a batch of {sum(lengths)} tokens on this device: "
@@ -202,21 +211,45 @@ class EngineThread:
             ) from run.error
         return Measurement(load=Load.of(lengths), seconds=run.finished_at - run.started_at)
 
-    def _run(self, lane: Lane, sequences: Many[NDArray[np.int32]]) -> Run | Failed:
+    def _measure_beside(self, lane: Lane, lengths: tuple[int, ...]) -> Measurement:
+        """Measure a batch while every other replica runs the same."""
+        measure = partial(self._measure, lane, lengths, beside=True)
+        others = [self._submit(measure, beside=True) for _ in self._threads[1:]]
+        times = [measure().seconds, *(other.result().seconds for other in others)]
+        return Measurement(load=Load.of(lengths), seconds=median(times))
+
+    def _run(self, lane: Lane, sequences: Many[NDArray[np.int32]], *, beside: bool = False) -> Run | Failed:
         started_at = self._clock()
         try:
-            logits = self._forward(lane, sequences)
+            logits = self._forward(lane, sequences, beside=beside)
         except Exception as error:  # noqa: BLE001 - any failure of the device is this batch's alone
             return Failed(error=error, started_at=started_at, finished_at=self._clock())
-        return Run(logits=logits, started_at=started_at, finished_at=self._clock())
+        started_at, finished_at = self._times(started_at)
+        return Run(logits=logits, started_at=started_at, finished_at=finished_at)
 
-    def _forward(self, lane: Lane, sequences: Many[NDArray[np.int32]]) -> tuple[NDArray[np.float32], ...]:
+    def _times(self, started_at: float) -> tuple[float, float]:
+        """Return when a batch that ends now began on the device, and when it ended."""
+        if self._crew.side_by_side:
+            return started_at, self._clock()
+        with self._turn:
+            finished_at = self._clock()
+            # What was brought while another batch ran began when that one had ended.
+            started_at = max(started_at, self._last_finished_at)
+            self._last_finished_at = finished_at
+        return started_at, finished_at
+
+    def _forward(
+        self, lane: Lane, sequences: Many[NDArray[np.int32]], *, beside: bool
+    ) -> tuple[NDArray[np.float32], ...]:
         assert self._device is not None, "A batch came before the weights. This is a bug."
         loaded = self._loaded[lane.variant]
         # By length, so that equal lengths stand together and attention takes each group in one call.
         order = sorted(range(len(sequences)), key=lambda index: len(sequences[index]))
         batch = pack([sequences[index] for index in order], padding_idx=loaded.padding_idx)
-        output = self._device.forward(lane, batch)
+        if beside and self._crewed is not None:
+            output = self._crewed.forward_beside(lane, batch)
+        else:
+            output = self._device.forward(lane, batch)
         if not np.isfinite(output).all():
             raise EngineError(
                 f"Variant {lane.variant} gave numbers that are not finite; "

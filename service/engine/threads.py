@@ -1,9 +1,11 @@
-"""How many threads torch gets on a CPU: chosen by measuring, since nothing else tells.
+"""How many threads and replicas torch gets on a CPU: chosen by measuring, since nothing else tells.
 
 Rules: more threads than cores, or cores that others use too, make a batch slower, and a container's
 share of the CPU is not the number of cores that it sees. So a typical batch climbs from one
 thread upwards for as long as that helps, and of counts that are about as fast the smallest is
-taken: what is left over cuts texts and answers requests.
+taken: what is left over cuts texts and answers requests. Threads that share a batch wait for each other
+many times a layer; replicas, which share the weights and nothing else, do not. So where there is a backlog,
+as many batches side by side as give the most tokens a second.
 """
 
 from __future__ import annotations
@@ -25,6 +27,8 @@ _NUM_REPEATS: Final = 3
 _AS_FAST: Final = 1.10
 # A count so much slower than the fastest will not be beaten by a larger one.
 _TOO_SLOW: Final = 1.25
+# Numbers of replicas within this share of the fastest are as fast.
+_AS_MUCH: Final = 0.95
 _QUOTA_FILE: Final = Path("/sys/fs/cgroup/cpu.max")
 
 
@@ -47,6 +51,28 @@ def choose_threads(measure: Callable[[int], float], most: int) -> ThreadChoice:
     fast_enough = _AS_FAST * min(seconds.values())
     chosen = min(count for count, taken in seconds.items() if taken <= fast_enough)
     return ThreadChoice(num_threads=chosen, seconds=seconds)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplicaChoice:
+    """How many replicas, and the batches a second of all together by number of replicas."""
+
+    num_replicas: int
+    batches_per_s: Mapping[int, float]
+
+
+def choose_replicas(measure: Callable[[int], float], num_cores: int) -> ReplicaChoice:
+    """Compare one replica with more of them, up to one a core; of those as fast take the most.
+
+    One of all threads loses most when other processes take a core, which the start may not have seen; and a
+    request that comes alone gets all threads in any case.
+
+    ``measure``: batches a second of so many replicas together, each with its part of the cores.
+    """
+    speeds = {count: measure(count) for count in _ladder(num_cores) if num_cores % count == 0}
+    enough = _AS_MUCH * max(speeds.values())
+    chosen = max(count for count, speed in speeds.items() if speed >= enough)
+    return ReplicaChoice(num_replicas=chosen, batches_per_s=speeds)
 
 
 def _ladder(most: int) -> tuple[int, ...]:

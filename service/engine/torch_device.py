@@ -1,15 +1,17 @@
 """The device that torch runs on: a GPU, or the CPU.
 
-Rules: torch is touched on the engine's thread alone, since its number of threads and its
-CUDA streams belong to the thread that uses them. Arrays go in and come out as numpy, so
-that nothing above knows torch.
+Rules: batches run on the engine's threads alone, each of which tells torch how many threads of its own
+it may use. Arrays go in and come out as numpy, so that nothing above knows torch.
 """
 
 from __future__ import annotations
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
+from functools import partial
+from threading import Barrier
+from typing import TYPE_CHECKING, Final, cast
 
 import numpy as np
 import structlog
@@ -20,9 +22,10 @@ from models.encoder import sdpa_attention
 from service.batching.packing import pack
 from service.domain import Lane
 from service.engine.cuda import CudaRunner
+from service.engine.device import Crew
 from service.engine.graphs import cuda_recorder
 from service.engine.loading import Bounds, VariantLoader
-from service.engine.threads import TYPICAL_LENGTHS, choose_threads, usable_cores
+from service.engine.threads import TYPICAL_LENGTHS, choose_replicas, choose_threads, usable_cores
 from service.errors import StartupError
 
 if TYPE_CHECKING:
@@ -33,19 +36,26 @@ if TYPE_CHECKING:
     from service.batching.packing import PackedBatch
     from service.engine.device import Loaded
 
+# One brings its batch to the GPU while another's runs there.
+_CUDA_THREADS: Final = 1
+# Of the typical batch on each replica, when replicas are compared: about a second at base size.
+_NUM_RUNS: Final = 3
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeviceOptions:
     """Where and how to run.
 
     ``name``: auto, cpu or cuda. ``dtype``: of all variants; None for the catalogue's. ``num_threads``: on
-    the CPU; None for the fastest. ``max_parity_error``, ``min_parity_agreement``: how far from float32
+    the CPU, of all replicas together; None for the fastest. ``num_replicas``: on the CPU; None for what
+    gives the most tokens a second. ``max_parity_error``, ``min_parity_agreement``: how far from float32
     a variant may be.
     """
 
     name: str = "auto"
     dtype: str | None = None
     num_threads: int | None = None
+    num_replicas: int | None = None
     max_parity_error: float = 0.25
     min_parity_agreement: float = 0.6
 
@@ -59,6 +69,9 @@ class TorchDevice:
         self._models: dict[str, Model] = {}
         self._cuda: CudaRunner | None = None
         self._loader: VariantLoader | None = None
+        self._num_threads = 1
+        self._num_replicas = 1
+        self._replica_threads = 1
 
     def load(self) -> Iterator[Loaded]:
         """Load the variants one after the other, in the catalogue's order.
@@ -70,7 +83,7 @@ class TorchDevice:
         options = self._options
         device = _choose(options.name)
         if options.num_threads is not None:
-            torch.set_num_threads(options.num_threads)
+            _use_threads(options.num_threads)
         self._loader = VariantLoader(
             device,
             dtype=None if options.dtype is None else getattr(torch, options.dtype),
@@ -81,9 +94,15 @@ class TorchDevice:
             self._models[variant.name] = model
             if device.type == "cuda":
                 self._prepare_cuda(model, loaded)
-            elif len(self._models) == 1 and options.num_threads is None:
-                self._choose_threads(loaded)
+            elif len(self._models) == 1:
+                self._share_cores(loaded)
             yield loaded
+
+    def crew(self) -> Crew:
+        """Tell how many of the engine's threads run batches here."""
+        if self._cuda is not None:
+            return Crew(num_threads=_CUDA_THREADS, side_by_side=False)
+        return Crew(num_threads=self._num_replicas, side_by_side=self._num_replicas > 1)
 
     def prepare(self, variant: Variant, *, generation: int, digest: str | None) -> Loaded | None:
         """Load a variant while others run, in another thread than the engine's.
@@ -117,6 +136,16 @@ class TorchDevice:
 
     def forward(self, lane: Lane, batch: PackedBatch) -> NDArray[np.float32]:
         """Run a batch of one lane; the shape of what comes back depends on the head."""
+        if self._cuda is None:
+            _use_threads(self._num_threads)
+        return self._forward(lane, batch)
+
+    def forward_beside(self, lane: Lane, batch: PackedBatch) -> NDArray[np.float32]:
+        """Run a batch with one replica's part of the threads."""
+        _use_threads(self._replica_threads)
+        return self._forward(lane, batch)
+
+    def _forward(self, lane: Lane, batch: PackedBatch) -> NDArray[np.float32]:
         model = self._models[lane.variant]
         if self._cuda is None:
             output = model.forward(
@@ -142,27 +171,67 @@ class TorchDevice:
             self._cuda = CudaRunner(model.device, record=cuda_recorder() if graphable else None)
         self._cuda.prepare(model, loaded.card.default_layer)
 
-    def _choose_threads(self, loaded: Loaded) -> None:
-        """Measure on the first variant how many threads are fastest; the others are much alike."""
-        lane = Lane(variant=loaded.card.name)
+    def _share_cores(self, loaded: Loaded) -> None:
+        """Measure on the first variant what threads and replicas are fastest; the others are much alike."""
+        lane = Lane(variant=loaded.card.served_as)
         # The id of <s>; what the batch says does not matter.
         sequences = [np.zeros(length, dtype=np.int32) for length in TYPICAL_LENGTHS]
         batch = pack(sequences, padding_idx=loaded.padding_idx)
-
-        def measure(num_threads: int) -> float:
-            torch.set_num_threads(num_threads)
-            began = time.perf_counter()
-            self.forward(lane, batch)
-            return time.perf_counter() - began
-
         # OMP_NUM_THREADS, where it is set, is torch's own number and the most that is tried.
-        choice = choose_threads(measure, min(torch.get_num_threads(), usable_cores()))
-        torch.set_num_threads(choice.num_threads)
-        structlog.get_logger().info(
-            "threads_chosen",
-            threads=choice.num_threads,
-            milliseconds={str(count): round(1e3 * taken, 2) for count, taken in choice.seconds.items()},
-        )
+        most = self._options.num_threads or min(torch.get_num_threads(), usable_cores())
+        self._num_threads = self._options.num_threads or self._fastest_threads(lane, batch, most)
+        self._num_replicas = self._options.num_replicas or self._fastest_replicas(lane, batch, most)
+        self._replica_threads = max(1, most // self._num_replicas)
+        _use_threads(self._num_threads)
+
+    def _fastest_threads(self, lane: Lane, batch: PackedBatch, most: int) -> int:
+        """Choose for a batch that has the cores for itself."""
+        choice = choose_threads(partial(self._seconds, lane, batch), most)
+        milliseconds = {str(count): round(1e3 * taken, 2) for count, taken in choice.seconds.items()}
+        structlog.get_logger().info("threads_chosen", threads=choice.num_threads, milliseconds=milliseconds)
+        return choice.num_threads
+
+    def _fastest_replicas(self, lane: Lane, batch: PackedBatch, most: int) -> int:
+        """Choose for a backlog."""
+        if most == 1:
+            return 1
+        choice = choose_replicas(partial(self._batches_per_s, lane, batch, most), most)
+        speeds = {str(count): round(speed, 2) for count, speed in choice.batches_per_s.items()}
+        structlog.get_logger().info("replicas_chosen", replicas=choice.num_replicas, batches_per_s=speeds)
+        return choice.num_replicas
+
+    def _seconds(self, lane: Lane, batch: PackedBatch, num_threads: int) -> float:
+        _use_threads(num_threads)
+        began = time.perf_counter()
+        self._forward(lane, batch)
+        return time.perf_counter() - began
+
+    def _batches_per_s(self, lane: Lane, batch: PackedBatch, most: int, num_replicas: int) -> float:
+        """Run a batch a few times on each of so many replicas, all at once."""
+        num_threads = self._num_threads if num_replicas == 1 else most // num_replicas
+        start = Barrier(num_replicas + 1)
+
+        def serve() -> None:
+            _use_threads(num_threads)
+            self._forward(lane, batch)  # the first one allocates
+            start.wait()
+            for _ in range(_NUM_RUNS):
+                self._forward(lane, batch)
+
+        with ThreadPoolExecutor(num_replicas, thread_name_prefix="xlmr-measure") as pool:
+            ends = [pool.submit(serve) for _ in range(num_replicas)]
+            start.wait()
+            began = time.perf_counter()
+            for end in ends:
+                end.result()
+            return num_replicas * _NUM_RUNS / (time.perf_counter() - began)
+
+
+def _use_threads(num_threads: int) -> None:
+    """Tell torch how many threads the calling thread may use."""
+    # A thread's first question takes over what another thread set last; later ones do not.
+    torch.get_num_threads()
+    torch.set_num_threads(num_threads)
 
 
 def _choose(name: str) -> torch.device:

@@ -144,7 +144,10 @@ class ManualEngine:
         self.started.set_result(Warm(loaded=loaded, measurements=self.measured))
         return self.started
 
-    def run(self, lane: Lane, sequences: Many[NDArray[np.int32]]) -> Future[Run | Failed]:
+    def run(
+        self, lane: Lane, sequences: Many[NDArray[np.int32]], *, beside: bool = False
+    ) -> Future[Run | Failed]:
+        del beside  # there are no replicas
         asked = Asked(lane, tuple(sequences), Future())
         self.asked.append(asked)
         return asked.future

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,7 @@ from models.variant import load_catalogue
 from service.batching.packing import pack
 from service.domain import Lane
 from service.engine import loading
-from service.engine.device import Loaded
+from service.engine.device import Crew, Loaded
 from service.engine.sharing import tell_sharing
 from service.engine.torch_device import DeviceOptions, TorchDevice
 from service.errors import StartupError
@@ -175,3 +176,43 @@ def test_a_catalogue_may_mix_dtypes(mini_catalogue: Path, tmp_path: Path) -> Non
     # The embeddings, mapped from the file, are the same for the three.
     assert all(one.shared_bytes > 0 for one in cards)
     json.dumps([one.owned_bytes for one in cards])
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_replicas_answer_at_once_with_the_bits_of_the_whole_device(
+    mini_catalogue: Path, dtype: str, threads: None
+) -> None:
+    device, variants = load(mini_catalogue, dtype=dtype, num_threads=2, num_replicas=2)
+    assert device.crew() == Crew(num_threads=2, side_by_side=True)
+    rng = np.random.default_rng(2)
+    sequences = [rng.integers(4, 500, length).astype(np.int32) for length in (1, 9, 200, 33)]
+    for loaded in variants:
+        lane, batch = Lane(variant=loaded.card.name), pack(sequences, padding_idx=loaded.padding_idx)
+        wanted = device.forward(lane, batch)
+        with ThreadPoolExecutor(3) as pool:
+            seen = [pool.submit(device.forward_beside, lane, batch) for _ in range(9)]
+            assert all(np.array_equal(one.result(), wanted) for one in seen)
+
+
+def test_replicas_share_the_cores_and_are_measured_and_told(
+    mini_catalogue: Path, monkeypatch: pytest.MonkeyPatch, threads: None
+) -> None:
+    torch.set_num_threads(2)
+    monkeypatch.setattr("service.engine.torch_device.usable_cores", lambda: 2)
+    with structlog.testing.capture_logs() as logs:
+        device, _ = load(mini_catalogue, 2, num_threads=None)
+    (chosen,) = [line for line in logs if line["event"] == "replicas_chosen"]
+    assert set(chosen["batches_per_s"]) == {"1", "2"}
+    assert device.crew().num_threads == chosen["replicas"]
+
+
+def test_given_replicas_are_not_measured(mini_catalogue: Path, threads: None) -> None:
+    with structlog.testing.capture_logs() as logs:
+        device, _ = load(mini_catalogue, 1, num_threads=4, num_replicas=2)
+    assert not {"threads_chosen", "replicas_chosen"} & {line["event"] for line in logs}
+    batch = pack([np.array([0, 5, 2], dtype=np.int32)], padding_idx=1)
+    counts = {}
+    for run in (device.forward, device.forward_beside):
+        run(Lane(variant="classify"), batch)
+        counts[run.__name__] = torch.get_num_threads()
+    assert counts == {"forward": 4, "forward_beside": 2}

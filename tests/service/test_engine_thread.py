@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 
 from service.domain import Lane
 from service.engine.contract import Failed, Run
+from service.engine.device import Crew
 from service.engine.fake import FakeDevice, FakeDeviceError
 from service.engine.thread import EngineThread
 from service.engine.warm_up import LADDER, rungs
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
     from service.engine.device import Device, Loaded
 
 POISON = 999
-TIMEOUT_S = 10.0
+TIMEOUT_S = 60.0  # only a deadlock waits for it
 
 
 def ids(*values: int) -> NDArray[np.int32]:
@@ -216,3 +218,82 @@ def test_the_ladder_keeps_to_model_and_budget(
     chosen = list(rungs(max_positions=max_positions, max_batch_tokens=max_batch_tokens))
     assert max(max(lengths) for lengths in chosen) == longest
     assert max(sum(lengths) for lengths in chosen) == largest
+
+
+MEET = 500
+
+
+class CrewedDevice:
+    """A fake with a crew; batches that begin with MEET wait for one another."""
+
+    def __init__(self, crew: Crew) -> None:
+        self._crew = crew
+        self._fake = FakeDevice(variants=[card("v"), card("low", "embed", default_layer=2)])
+        self._meeting = threading.Barrier(crew.num_threads)
+        self.beside: list[bool] = []
+
+    def load(self) -> Iterator[Loaded]:
+        yield from self._fake.load()
+
+    def crew(self) -> Crew:
+        return self._crew
+
+    def forward(self, lane: Lane, batch: PackedBatch) -> NDArray[np.float32]:
+        self.beside.append(False)
+        return self._answer(lane, batch)
+
+    def forward_beside(self, lane: Lane, batch: PackedBatch) -> NDArray[np.float32]:
+        self.beside.append(True)
+        return self._answer(lane, batch)
+
+    def _answer(self, lane: Lane, batch: PackedBatch) -> NDArray[np.float32]:
+        if batch.input_ids[0] == MEET:
+            self._meeting.wait(TIMEOUT_S)
+        return self._fake.forward(lane, batch)
+
+
+@pytest.mark.parametrize(("side_by_side", "num_replicas"), [(True, 3), (False, 1)])
+def test_a_crew_runs_batches_at_the_same_time(num_replicas: int, *, side_by_side: bool) -> None:
+    device = CrewedDevice(Crew(num_threads=3, side_by_side=side_by_side))
+    engine = EngineThread(lambda: device, clock=time.monotonic)
+    warm = engine.start(max_batch_tokens=64).result(TIMEOUT_S)
+    assert warm.num_replicas == num_replicas
+    # Each shape is measured alone, and where there are replicas also with all of them at work.
+    shapes = sorted((shape.layer, shape.beside) for shape in warm.measurements)
+    assert shapes == [(layer, beside) for layer in (2, 4) for beside in (False, True)[: 1 + side_by_side]]
+    device.beside.clear()
+    futures = [engine.run(Lane(variant="v"), [ids(MEET, n)], beside=side_by_side) for n in range(3)]
+    runs = [future.result(TIMEOUT_S) for future in futures]
+    assert device.beside == [side_by_side] * 3
+    # A classifier reads the first token: (id + position + layer) % 7, 8, 9.
+    for run in runs:
+        assert isinstance(run, Run)
+        assert run.logits[0].tolist() == [(MEET + 2 + 4) % (7 + column) for column in range(3)]
+    engine.stop()
+    assert engine.join(TIMEOUT_S)
+    assert not engine.alive
+
+
+def test_batches_in_turn_never_count_the_same_time_twice() -> None:
+    device = CrewedDevice(Crew(num_threads=3, side_by_side=False))
+    engine = EngineThread(lambda: device, clock=time.monotonic)
+    engine.start(max_batch_tokens=64).result(TIMEOUT_S)
+    futures = [engine.run(Lane(variant="v"), [ids(MEET)]) for _ in range(3)]
+    runs = [run for run in (future.result(TIMEOUT_S) for future in futures) if isinstance(run, Run)]
+    in_order = sorted(runs, key=lambda run: run.finished_at)
+    for one, following in pairwise(in_order):
+        assert following.started_at >= one.finished_at
+    engine.stop()
+    assert engine.join(TIMEOUT_S)
+
+
+def test_a_replica_that_fails_in_warm_up_refuses_to_start() -> None:
+    class Broken(CrewedDevice):
+        def forward_beside(self, lane: Lane, batch: PackedBatch) -> NDArray[np.float32]:
+            raise MemoryError(lane, batch)
+
+    engine = EngineThread(lambda: Broken(Crew(num_threads=2, side_by_side=True)), clock=time.monotonic)
+    with pytest.raises(StartupError, match="MemoryError"):
+        engine.start(max_batch_tokens=64).result(TIMEOUT_S)
+    engine.stop()
+    assert engine.join(TIMEOUT_S)

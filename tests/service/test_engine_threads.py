@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from service.engine.threads import choose_threads, usable_cores
+from service.engine.threads import choose_replicas, choose_threads, usable_cores
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -72,3 +72,20 @@ def test_a_containers_quota_is_kept(content: str, least: int | None, tmp_path: P
     file.write_text(content, encoding="ascii")
     allowed = usable_cores(quota_file=file)
     assert allowed == everything if least is None else least <= allowed <= max(least, min(2, everything))
+
+
+@pytest.mark.parametrize(
+    ("speeds", "cores", "chosen"),
+    [
+        ({1: 10.0, 2: 13.0}, 2, 2),
+        ({1: 10.0, 2: 9.6}, 2, 2),  # as fast, and better beside other load
+        ({1: 10.0, 2: 9.0}, 2, 1),
+        ({1: 10.0, 2: 12.0, 4: 15.0, 8: 14.0}, 8, 4),
+        ({1: 10.0, 2: 12.0, 6: 15.0}, 6, 6),  # four replicas would not share six cores
+        ({1: 10.0}, 1, 1),
+    ],
+)
+def test_as_many_replicas_as_give_the_most_batches(speeds: dict[int, float], cores: int, chosen: int) -> None:
+    choice = choose_replicas(lambda count: speeds[count], cores)
+    assert choice.num_replicas == chosen
+    assert choice.batches_per_s == speeds
