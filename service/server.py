@@ -13,6 +13,7 @@ import json
 import os
 import signal
 import socket
+import sys
 from typing import TYPE_CHECKING
 
 import structlog
@@ -180,6 +181,35 @@ def listen(settings: Settings) -> socket.socket:
         raise StartupError(_why_not_bound(settings, error)) from error
     listener.setblocking(False)
     return listener
+
+
+def listen_together(settings: Settings, num_sockets: int) -> tuple[socket.socket, ...]:
+    """Return sockets that listen at one address, among which the system spreads connections.
+
+    Where it cannot (only Linux does), they are one and the same socket.
+
+    Raises:
+        StartupError: the address is in use, also by sockets that would share it, or none of this machine.
+    """
+    probe = listen(settings)  # sharing is not asked for: another service at this address is found out
+    if sys.platform != "linux":
+        return (probe,) * num_sockets
+    address = probe.getsockname()
+    probe.close()
+    sockets = tuple(socket.socket(probe.family, socket.SOCK_STREAM) for _ in range(num_sockets))
+    try:
+        for one in sockets:
+            one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            one.bind(address)
+        for one in sockets:
+            one.listen(_BACKLOG)
+            one.setblocking(False)
+    except OSError as error:
+        for one in sockets:
+            one.close()
+        raise StartupError(_why_not_bound(settings, error)) from error
+    return sockets
 
 
 def _why_not_bound(settings: Settings, error: OSError) -> str:

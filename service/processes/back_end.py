@@ -63,6 +63,7 @@ class _BackEndProcess:
     def __init__(self, settings: Settings, make_device: Callable[[], Device] | None) -> None:
         self._settings = settings
         self._make_device = make_device
+        self._back_end: BackEnd | None = None
         self._end = asyncio.Event()
         self._reloads: set[asyncio.Task[None]] = set()
         self._code = 0
@@ -75,10 +76,15 @@ class _BackEndProcess:
             on_give_up=self._end.set,
             on_reload=self._reload,
         )
-        self._back_end = back_end = create_back_end(
-            self._settings, make_device=self._make_device, on_broken=self._broken
-        )
         await superior.connect(control)
+        try:
+            back_end = self._back_end = create_back_end(
+                self._settings, make_device=self._make_device, on_broken=self._broken
+            )
+        except StartupError as error:  # the catalogue was read before, but has changed
+            superior.tell(Order.FAILED, str(error))
+            await superior.leave()
+            return _REFUSED, True
         await back_end.listener.listen(listener)
         loading = asyncio.create_task(self._load(superior, back_end))
         await self._end.wait()
@@ -113,25 +119,24 @@ class _BackEndProcess:
             superior.tell(Order.FAILED, f"Loading failed ({type(error).__name__}); the log says where.")
             self._finish(_REFUSED)
             return
-        self._tell_variants()
+        _tell_variants(back_end)
         seconds = round(time.monotonic() - began_at, 3)
         log.info("loaded", variants=len(back_end.source.backend.cards()), seconds=seconds)
         superior.tell(Order.READY)
         while True:
             await back_end.source.changed()
-            self._tell_variants()
-
-    def _tell_variants(self) -> None:
-        """Tell metrics and front ends what is served now."""
-        self._back_end.metrics.variants_loaded(self._back_end.source.backend.cards())
-        self._back_end.listener.tell_state()
+            _tell_variants(back_end)
 
     def _reload(self) -> None:
+        if self._back_end is None:
+            return
         task = asyncio.get_running_loop().create_task(self._back_end.source.reload())
         self._reloads.add(task)
         task.add_done_callback(self._reloads.discard)
 
     def _reading(self) -> Families:
+        if self._back_end is None:
+            return ()
         # Whether the service is ready, its front ends say.
         self._back_end.metrics.read(self._back_end.source.backend.statistics(), ready=False)
         return self._back_end.metrics.families()
@@ -143,3 +148,9 @@ class _BackEndProcess:
     def _finish(self, code: int) -> None:
         self._code = code
         self._end.set()
+
+
+def _tell_variants(back_end: BackEnd) -> None:
+    """Tell metrics and front ends what is served now."""
+    back_end.metrics.variants_loaded(back_end.source.backend.cards())
+    back_end.listener.tell_state()

@@ -1,10 +1,11 @@
 """The process that the operator starts: it owns the sockets and looks after the others.
 
-Rules: it answers no request and loads nothing, so that it outlives them all. It holds the listening socket,
-which the front ends share, and the backend's socket, so that neither vanishes when a process dies; a process
-that dies is started again, later each time. The first SIGTERM or SIGINT lets the front ends drain, then the
-backend; the second answers what is under way with 503; the third kills. SIGHUP is for the backend, which then
-reads the catalogue again. It adds up the metrics of all processes, also of those that are gone.
+Rules: it answers no request and loads nothing, so that it outlives them all. It holds a listening socket
+for each front end, all at one address, and the backend's, so that none vanishes when a process dies and who
+connects meanwhile waits for the next one; a process that dies is started again, later each time. The first
+SIGTERM or SIGINT lets the front ends drain, then the backend; the second answers what is under way with 503;
+the third kills. SIGHUP is for the backend, which then reads the catalogue again. It adds up the metrics of
+all processes, also of those that are gone.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from service.processes.backoff import STEADY_S, delay_s
 from service.processes.child import Child
 from service.processes.front_end import serve_front_end
 from service.processes.orders import Order
-from service.server import WRITE_OUT_S, address_of, listen, write_ready_file
+from service.server import WRITE_OUT_S, address_of, listen_together, write_ready_file
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -60,13 +61,18 @@ def supervise(settings: Settings, *, make_device: Callable[[], Device] | None = 
     """
     if make_device is None:
         check_catalogue(settings)
-    listener = listen(settings)
+    listeners = listen_together(settings, settings.http_workers)
+
+    def close_all() -> None:
+        for listener in listeners:
+            listener.close()
+
     try:
         # Made by mkdtemp: nobody but this user may enter.
         with tempfile.TemporaryDirectory(prefix="xlmr-serve-") as folder:
             path = Path(folder) / "backend.sock"
             with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as back_listener:
-                back_listener.bind(str(path))
+                _bind(back_listener, path)
                 back_listener.listen(_BACKEND_BACKLOG)
                 back_listener.setblocking(False)
                 starts = {
@@ -87,14 +93,14 @@ def supervise(settings: Settings, *, make_device: Callable[[], Device] | None = 
                         path=path,
                         listener=listener,
                     )
-                    for name in (f"http-{number}" for number in range(1, settings.http_workers + 1))
+                    for name, listener in zip(_names(settings), listeners, strict=True)
                 }
                 supervisor = Supervisor(
-                    settings, starts=starts, address=address_of(settings, listener), on_deaf=listener.close
+                    settings, starts=starts, address=address_of(settings, listeners[0]), on_deaf=close_all
                 )
                 asyncio.run(supervisor.run())
     finally:
-        listener.close()
+        close_all()
         if settings.ready_file is not None:
             settings.ready_file.unlink(missing_ok=True)
     structlog.get_logger().info("stopped")
@@ -169,7 +175,7 @@ class Supervisor:
             child = self._children[name] = Child(name, on_news=self._hear, on_expose=self._expose)
             began_at = time.monotonic()
             await start(child)
-            log.info("process_started", name=name, pid=child.pid)
+            log.info("process_started", child=name, pid=child.pid)
             code = await child.ended()
             del self._children[name]
             self._retired = add_up([self._retired, cumulative(child.last_reading)])
@@ -181,7 +187,7 @@ class Supervisor:
             if self._is_hopeless(child, num_deaths):
                 return
             wait_s = delay_s(num_deaths)
-            log.error("process_died", name=name, pid=child.pid, **_why(code), restart_in_s=wait_s)
+            log.error("process_died", child=name, pid=child.pid, **_why(code), restart_in_s=wait_s)
             self._restarts[name].inc()
             with suppress(TimeoutError):
                 async with asyncio.timeout(wait_s):
@@ -191,7 +197,7 @@ class Supervisor:
         """Whether the service never came up and will not; then everything ends."""
         if child.name in self._news[Order.READY]:
             if child.failure is not None:
-                structlog.get_logger().error("restart_refused", name=child.name, reason=child.failure)
+                structlog.get_logger().error("restart_refused", child=child.name, reason=child.failure)
             return False
         if child.failure is None and num_deaths < _MAX_EARLY_DEATHS:
             return False
@@ -213,7 +219,7 @@ class Supervisor:
         if late:
             for name in keepers:
                 if name in self._children:
-                    structlog.get_logger().error("process_killed", name=name, waited_s=time_s)
+                    structlog.get_logger().error("process_killed", child=name, waited_s=time_s)
                     self._children[name].kill()
             await asyncio.wait(late)
 
@@ -267,6 +273,20 @@ class Supervisor:
         total = add_up([*readings, self._retired, families_of(self._registry)])
         body, content_type = exposition(total, accept)
         asker.order(Order.EXPOSITION, content_type.encode() + b"\0" + body, number=number)
+
+
+def _bind(sock: socket.socket, path: Path) -> None:
+    try:
+        sock.bind(str(path))
+    except OSError as error:  # the system allows about a hundred bytes
+        raise StartupError(
+            f"No socket can be made at {path} ({error}); set TMPDIR to a shorter path."
+        ) from error
+
+
+def _names(settings: Settings) -> tuple[str, ...]:
+    """Name the front ends."""
+    return tuple(f"http-{number}" for number in range(1, settings.http_workers + 1))
 
 
 def _why(code: int) -> dict[str, object]:

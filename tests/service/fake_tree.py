@@ -2,12 +2,14 @@
 
 Started as `python -m tests.service.fake_tree GATE NAME=VALUE ..`, with settings by name. A variant "v"
 classifies, "t" tags, "s" finds spans, "c" chooses, "e" embeds. GATE is a file: whoever holds a lock on it
-keeps batches from running.
+keeps batches from running. The catalogue is never read; refused.toml cannot be served, deadly.toml kills.
 """
 
 from __future__ import annotations
 
 import fcntl
+import os
+import signal
 import sys
 from dataclasses import dataclass
 from functools import partial
@@ -43,7 +45,9 @@ class LockedDevice(FakeDevice):
 
     def forward(self, lane: Lane, batch: PackedBatch) -> NDArray[np.float32]:
         """Wait, then answer in closed form."""
-        with self.gate.open("rb") as file:
+        with self.gate.open("ab") as file:  # its length tells how many batches have come
+            file.write(b".")
+            file.flush()
             fcntl.flock(file, fcntl.LOCK_SH)
         return FakeDevice.forward(self, lane, batch)
 
@@ -54,20 +58,26 @@ def fake_device(hidden_size: int = 256) -> FakeDevice:
     return FakeDevice(variants=cards)
 
 
-def locked_device(gate: Path) -> LockedDevice:
-    if not gate.exists():
-        raise StartupError(f"There is no {gate.name}.")
-    return LockedDevice(variants=fake_device().variants, gate=gate)
+def locked_device(gate: Path, catalogue: str, hidden_size: int) -> LockedDevice:
+    match catalogue:
+        case "refused.toml":
+            raise StartupError(f"The fake device does not serve {catalogue}.")
+        case "deadly.toml":
+            os.kill(os.getpid(), signal.SIGKILL)
+    return LockedDevice(variants=fake_device(hidden_size).variants, gate=gate)
 
 
 def main() -> None:
     gate, *options = sys.argv[1:]
     fixed = {"catalogue": "unused.toml", "port": "0", "canary_interval_s": "0", "max_batch_tokens": "2048"}
-    settings = read_settings(**(fixed | dict(option.split("=", 1) for option in options)))
+    fixed |= {"max_prefetched_batches": "0"}  # what waits is in the queue, and counted there
+    given = dict(option.split("=", 1) for option in options)
+    hidden_size = int(given.pop("hidden_size", "256"))
+    settings = read_settings(**(fixed | given))
     configure_logs(level=settings.log_level, form=settings.log_format, stream=sys.stdout)
     run = serve if settings.http_workers == 1 else supervise
     try:
-        run(settings, make_device=partial(locked_device, Path(gate)))
+        run(settings, make_device=partial(locked_device, Path(gate), str(settings.catalogue), hidden_size))
     except StartupError as error:
         typer.echo(f"xlmr-serve: {error}", err=True)
         raise SystemExit(2) from None

@@ -1,4 +1,4 @@
-"""What lies on the socket: messages come through bit for bit, and anything else is refused, never believed."""
+"""What lies on the socket: messages come through bit for bit, and anything else is refused."""
 
 from __future__ import annotations
 
