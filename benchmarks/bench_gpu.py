@@ -119,7 +119,7 @@ def measure(model: Model, size: Size, *, graphs: bool) -> dict[str, dict[int, fl
     for budget in SMALL_BUDGETS:
         one = packed(budget, model.vocab_size)
         for name, runner in (("plain_s", plain), ("graphs_s", recorded)):
-            seen[name][budget] = seconds(lambda r=runner, b=one: r.run(model, lane, b).cpu())  # type: ignore[misc]  # as above
+            seen[name][budget] = seconds(lambda r=runner, b=one: r.run(model, lane, b))  # type: ignore[misc]  # as above
     return seen
 
 

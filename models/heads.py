@@ -28,7 +28,8 @@ def mean_tokens(hidden: Tensor, cu_seqlens: Tensor) -> Tensor:
     """Return the mean over all tokens of each sequence, special tokens included, float32 ``[B, H]``."""
     lengths = cu_seqlens.diff().to(torch.int64)
     # float32: in half precision a sum over 512 tokens loses three digits.
-    return torch.segment_reduce(hidden.float(), "mean", lengths=lengths, axis=0)
+    # Unsafe leaves out checks of the lengths, for which a GPU would have to be waited for.
+    return torch.segment_reduce(hidden.float(), "mean", lengths=lengths, axis=0, unsafe=True)
 
 
 class Pooler(nn.Module):

@@ -1,15 +1,21 @@
 """How batches run on a GPU: one copy in, a recorded encoder where one fits, one copy out.
 
-Rules: a batch's integers go over in one copy from pinned memory, which does not wait for the GPU;
-nothing asks the GPU for a number before the logits. Encoders of equal weights share their
-recordings. What cannot be recorded runs unrecorded, and the log says why.
+Rules: a batch's integers go over in one copy from pinned memory, beside whatever the GPU computes;
+nothing asks the GPU for a number before the logits. Several threads may run batches: while one waits
+for its logits, another packs its batch and brings it. Each has buffers of its own from packing to
+logits, and what is asked of the GPU is asked by one thread at a time, so that recordings, whose buffers all
+share, are filled and read in one order. Encoders of equal weights share their recordings. What cannot be
+recorded runs unrecorded, and the log says why.
 """
 
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING
+from queue import SimpleQueue
+from threading import Lock
+from typing import TYPE_CHECKING, Final
 
+import numpy as np
 import structlog
 import torch
 
@@ -24,45 +30,60 @@ if TYPE_CHECKING:
     from service.engine.graphs import Record
 
 # Ids and positions of the largest batch, and its offsets: more is allocated when it comes.
-_FIRST_CAPACITY = 2 * 16384 + 4096
+_FIRST_CAPACITY: Final = 2 * 16384 + 4096
 
 
 class Staging:
-    """Pinned memory through which a batch goes over in one copy."""
+    """Memory on both sides through which a batch goes over in one copy; one batch at a time."""
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
-        self._pinned = self._allocate(_FIRST_CAPACITY)
+        self._copies = torch.cuda.Stream(device) if device.type == "cuda" else None  # type: ignore[no-untyped-call]  # torch's gap
+        self._allocate(_FIRST_CAPACITY)
 
     def bring(self, batch: PackedBatch) -> tuple[Tensor, Tensor, Tensor]:
-        """Return ids, positions and offsets on the device, int32.
+        """Return ids, positions and offsets on the device, int32, valid until the next call.
 
-        The copy has ended when the batch's logits are on the host; only then may another begin.
+        What the device does with an earlier batch from here must have ended: another would overwrite it.
         """
-        sizes = [len(batch.input_ids), len(batch.position_ids), len(batch.cu_seqlens)]
+        parts = (batch.input_ids, batch.position_ids, batch.cu_seqlens)
+        sizes = [len(part) for part in parts]
         total = sum(sizes)
-        if total > len(self._pinned):
-            self._pinned = self._allocate(2 * total)
-        host = self._pinned.numpy()
-        host[: sizes[0]] = batch.input_ids
-        host[sizes[0] : sizes[0] + sizes[1]] = batch.position_ids
-        host[sizes[0] + sizes[1] : total] = batch.cu_seqlens
-        there = self._pinned[:total].to(self._device, non_blocking=True)
-        input_ids, position_ids, cu_seqlens = torch.split(there, sizes)
+        if total > len(self._host):
+            self._allocate(2 * total)
+        np.concatenate(parts, out=self._host.numpy()[:total])
+        if self._copies is None:
+            self._there[:total].copy_(self._host[:total])
+        else:
+            with torch.cuda.stream(self._copies):
+                self._there[:total].copy_(self._host[:total], non_blocking=True)
+            # The host goes on; the GPU computes with it once it has come.
+            torch.cuda.current_stream(self._device).wait_stream(self._copies)
+        input_ids, position_ids, cu_seqlens = torch.split(self._there[:total], sizes)
         return input_ids, position_ids, cu_seqlens
 
-    def _allocate(self, size: int) -> Tensor:
-        return torch.empty(size, dtype=torch.int32, pin_memory=self._device.type == "cuda")
+    def _allocate(self, size: int) -> None:
+        self._host = torch.empty(size, dtype=torch.int32, pin_memory=self._device.type == "cuda")
+        self._there = torch.empty(size, dtype=torch.int32, device=self._device)
+        if self._copies is not None:
+            # Memory that the allocator gives may be in use by what this stream still does.
+            self._copies.wait_stream(torch.cuda.current_stream(self._device))
 
 
 class CudaRunner:
     """Runs models on one GPU."""
 
-    def __init__(self, device: torch.device, *, record: Record | None) -> None:
-        """``record``: how to record; None where attention asks the host, and nothing can be."""
+    def __init__(self, device: torch.device, *, record: Record | None, num_threads: int = 1) -> None:
+        """``record``: how to record; None where attention asks the host, and nothing can be.
+
+        ``num_threads``: how many run batches at the same time.
+        """
         self._device = device
         self._record = record
-        self._staging = Staging(device)
+        self._asking = Lock()
+        self._stagings: SimpleQueue[Staging] = SimpleQueue()
+        for _ in range(num_threads):
+            self._stagings.put(Staging(device))
         self._by_content: dict[tuple[str, int | None], EncoderGraphs] = {}
         self._by_encoder: dict[tuple[int, int | None], EncoderGraphs] = {}
 
@@ -101,15 +122,45 @@ class CudaRunner:
             structlog.get_logger().warning("graphs_unavailable", reason=reason)
 
     def run(self, model: Model, lane: Lane, batch: PackedBatch) -> Tensor:
-        """Run a batch; logits on the device, float32."""
-        input_ids, position_ids, cu_seqlens = self._staging.bring(batch)
+        """Run a batch; logits on the host, float32."""
+        staging = self._stagings.get()
+        try:
+            with self._asking:
+                logits = self._ask(model, lane, staging.bring(batch), batch.max_seqlen)
+                # Into pinned memory, behind the computation.
+                there = logits.to("cpu", non_blocking=True)
+                done = self._mark()
+            if done is not None:
+                done.synchronize()
+        except BaseException:
+            # What a failed batch had already asked for may still read these buffers.
+            if self._device.type == "cuda":
+                torch.cuda.synchronize(self._device)
+            raise
+        else:
+            return there
+        finally:
+            self._stagings.put(staging)
+
+    def _ask(
+        self, model: Model, lane: Lane, brought: tuple[Tensor, Tensor, Tensor], max_seqlen: int
+    ) -> Tensor:
         graphs = self._by_encoder.get((id(model.encoder), lane.layer))
         with torch.inference_mode():
-            hidden = None if graphs is None else graphs.run(input_ids, position_ids, cu_seqlens)
+            hidden = None if graphs is None else graphs.run(*brought)
         if hidden is None:
-            hidden = model.encode(input_ids, position_ids, cu_seqlens, batch.max_seqlen, layer=lane.layer)
+            hidden = model.encode(*brought, max_seqlen, layer=lane.layer)
         pooling = None if lane.pooling is None else lane.pooling.value
-        return model.read(hidden, cu_seqlens, pooling=pooling)
+        return model.read(hidden, brought[-1], pooling=pooling)
+
+    def _mark(self) -> torch.cuda.Event | None:
+        """Return what tells when everything that was asked so far has been done."""
+        if self._device.type != "cuda":
+            return None
+        # A thread that waits for it sleeps, and leaves the core to those that cut texts.
+        event = torch.cuda.Event(blocking=True)  # type: ignore[no-untyped-call]  # torch's gap
+        event.record(torch.cuda.current_stream(self._device))
+        return event
 
 
 def _content_of_encoder(model: Model) -> str:

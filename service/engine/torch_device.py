@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from service.engine.device import Loaded
 
 # One brings its batch to the GPU while another's runs there.
-_CUDA_THREADS: Final = 1
+_CUDA_THREADS: Final = 2
 # Of the typical batch on each replica, when replicas are compared: about a second at base size.
 _NUM_RUNS: Final = 3
 
@@ -158,7 +158,7 @@ class TorchDevice:
             )
             return cast(NDArray[np.float32], output.numpy())
         try:
-            return cast(NDArray[np.float32], self._cuda.run(model, lane, batch).cpu().numpy())
+            return cast(NDArray[np.float32], self._cuda.run(model, lane, batch).numpy())
         except torch.OutOfMemoryError:
             # What the failed batch held must be free before its sequences run alone.
             torch.cuda.empty_cache()
@@ -168,7 +168,8 @@ class TorchDevice:
         """Record what requests without parameters will ask for; other layers run unrecorded."""
         if self._cuda is None:
             graphable = model.encoder.attention is not sdpa_attention
-            self._cuda = CudaRunner(model.device, record=cuda_recorder() if graphable else None)
+            record = cuda_recorder() if graphable else None
+            self._cuda = CudaRunner(model.device, record=record, num_threads=_CUDA_THREADS)
         self._cuda.prepare(model, loaded.card.default_layer)
 
     def _share_cores(self, loaded: Loaded) -> None:

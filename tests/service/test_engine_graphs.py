@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -198,3 +199,34 @@ def test_staging_brings_a_batch_of_any_size_in_one_piece() -> None:
         ):
             assert ours.dtype == torch.int32
             assert np.array_equal(ours.numpy(), wanted)
+
+
+def test_threads_that_run_at_the_same_time_do_not_touch_each_others_batches(mini_catalogue: Path) -> None:
+    model = load(mini_catalogue, "classify")
+    runner, lane = CudaRunner(CPU, record=Recorder(), num_threads=2), Lane(variant="classify")
+    runner.prepare(model, None)
+    batches = [pack(sequences_of([60, 3 + n], seed=n), padding_idx=model.padding_idx) for n in range(8)]
+    wanted = [runner.run(model, lane, batch) for batch in batches]
+    with ThreadPoolExecutor(4) as pool:  # more than there are buffers: two wait
+        seen = list(pool.map(lambda n: runner.run(model, lane, batches[n % 8]), range(64)))
+    for index, output in enumerate(seen):
+        assert torch.equal(output, wanted[index % 8])
+
+
+def test_a_batch_that_fails_gives_its_buffers_back(
+    mini_catalogue: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = load(mini_catalogue, "classify")
+    runner, lane = CudaRunner(CPU, record=None), Lane(variant="classify")
+    batch = pack(sequences_of([5]), padding_idx=model.padding_idx)
+    wanted = runner.run(model, lane, batch)
+
+    def fail(*_: Any, **__: Any) -> Any:
+        raise torch.OutOfMemoryError
+
+    with monkeypatch.context() as broken:
+        broken.setattr(type(model), "encode", fail)
+        for _ in range(3):
+            with pytest.raises(torch.OutOfMemoryError):
+                runner.run(model, lane, batch)
+    assert torch.equal(runner.run(model, lane, batch), wanted)
