@@ -58,7 +58,6 @@ if TYPE_CHECKING:
     from service.backend.source import Source
     from service.domain import Observer, TraceContext, VariantCard
     from service.engine.device import Device
-    from service.observability.families import Families
     from service.settings import Settings
 
 DESCRIPTION = "Fine-tuned XLM-R variants behind padding-free dynamic batching."
@@ -122,14 +121,13 @@ class Service:
             max_requests=settings.max_requests,
         )
 
-    def reading(self) -> Families:
-        """Return this process's metrics as plain values; call it on the event loop."""
+    def read_metrics(self) -> None:
+        """Bring this process's metrics up to date; call it on the event loop."""
         self.metrics.read(self.backend.statistics(), ready=self.predictor.is_ready)
-        return self.metrics.families()
 
     async def _own_exposition(self, accept: str) -> tuple[bytes, str]:
         """Return the metrics; read on the loop, written off it, since that takes milliseconds."""
-        self.metrics.read(self.backend.statistics(), ready=self.predictor.is_ready)
+        self.read_metrics()
         return await asyncio.get_running_loop().run_in_executor(
             self._decoders, partial(self.metrics.exposition, accept)
         )
@@ -462,7 +460,8 @@ def _torch_device(settings: Settings, variants: tuple[Variant, ...]) -> Device:
 
 def _read_tokenizers(files: set[str]) -> dict[str, Tokenizer]:
     """Read each tokenizer once, and let it cut a word, which starts the library's threads."""
-    tokenizers = {file: Tokenizer.from_file(file) for file in sorted(files)}
+    read = Tokenizers()
+    tokenizers = {file: read.get(file) for file in sorted(files)}
     for tokenizer in tokenizers.values():
         tokenizer.encode(["word"])
     return tokenizers

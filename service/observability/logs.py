@@ -24,12 +24,14 @@ _MAX_FRAMES = 30
 _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 
 
-def configure_logs(*, level: str, form: str, stream: TextIO) -> None:
+def configure_logs(*, level: str, form: str, stream: TextIO, process: str | None = None) -> None:
     """Send structlog's and the standard library's events to a stream in one form.
 
-    ``level``: debug, info, warning or error. ``form``: json, or console for people.
+    ``level``: debug, info, warning or error. ``form``: json, or console for people. ``process``: what
+    every event says of where it comes from; None where there is but one process.
     """
     shared: list[Processor] = [
+        _Always({} if process is None else {"process": process}),
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
@@ -53,6 +55,16 @@ def configure_logs(*, level: str, form: str, stream: TextIO) -> None:
         )
     )
     logging.basicConfig(handlers=[handler], level=max(_LEVELS[level], logging.WARNING), force=True)
+
+
+class _Always:
+    """Puts the same keys into every event, whatever thread it comes from."""
+
+    def __init__(self, known: dict[str, str]) -> None:
+        self._known = known
+
+    def __call__(self, _logger: object, _method: str, event: EventDict) -> EventDict:
+        return {**self._known, **event}
 
 
 def _tell_exception(_logger: object, _method: str, event: EventDict) -> EventDict:

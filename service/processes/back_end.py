@@ -71,7 +71,8 @@ class _BackEndProcess:
     async def run(self, listener: socket.socket, control: socket.socket) -> tuple[int, bool]:
         """Return the exit code, and whether the engine has stopped."""
         superior = Superior(
-            reading=self._reading,
+            read=self._read,
+            families=self._families,
             on_drain=self._end.set,
             on_give_up=self._end.set,
             on_reload=self._reload,
@@ -134,12 +135,12 @@ class _BackEndProcess:
         self._reloads.add(task)
         task.add_done_callback(self._reloads.discard)
 
-    def _reading(self) -> Families:
-        if self._back_end is None:
-            return ()
-        # Whether the service is ready, its front ends say.
-        self._back_end.metrics.read(self._back_end.source.backend.statistics(), ready=False)
-        return self._back_end.metrics.families()
+    def _read(self) -> None:
+        if self._back_end is not None:  # whether the service is ready, its front ends say
+            self._back_end.metrics.read(self._back_end.source.backend.statistics(), ready=False)
+
+    def _families(self) -> Families:
+        return () if self._back_end is None else self._back_end.metrics.families()
 
     def _broken(self) -> None:
         """End, so that a new backend is started; those who wait have been told."""

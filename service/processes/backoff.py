@@ -12,4 +12,5 @@ STEADY_S = 60.0
 
 def delay_s(num_deaths: int) -> float:
     """Return the wait after the ``num_deaths``-th death in a row: twice as long each time, up to a bound."""
-    return min(LONGEST_S, FIRST_S * 2.0 ** (num_deaths - 1))
+    doublings = min(num_deaths - 1, 32)  # far past the bound, and far from what a float can hold
+    return min(LONGEST_S, FIRST_S * 2.0**doublings)

@@ -40,7 +40,8 @@ def serve_front_end(
         service.give_up()
 
     superior = Superior(
-        reading=lambda: service.reading(),  # noqa: PLW0108 - the service is made below, of the superior
+        read=lambda: service.read_metrics(),  # noqa: PLW0108 - the service is made below, of the superior
+        families=lambda: service.metrics.families(),  # noqa: PLW0108 - as above
         on_drain=drain,
         on_give_up=give_up,
     )

@@ -13,8 +13,6 @@ import sys
 from itertools import count
 from typing import TYPE_CHECKING
 
-import structlog
-
 from service.backend.frames import FrameError
 from service.backend.link import Link
 from service.errors import NotReadyError
@@ -40,8 +38,7 @@ def begin_child(name: str, settings: Settings) -> None:
     for one in _SIGNALS:
         signal.signal(one, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
-    configure_logs(level=settings.log_level, form=settings.log_format, stream=sys.stdout)
-    structlog.contextvars.bind_contextvars(process=name)
+    configure_logs(level=settings.log_level, form=settings.log_format, stream=sys.stdout, process=name)
 
 
 class Superior:
@@ -50,13 +47,20 @@ class Superior:
     def __init__(
         self,
         *,
-        reading: Callable[[], Families],
+        read: Callable[[], object],
+        families: Callable[[], Families],
         on_drain: Callable[[], object],
         on_give_up: Callable[[], object],
         on_reload: Callable[[], object] = lambda: None,
     ) -> None:
-        """``reading``: reads the child's metrics. One that is gone asks to give up and to drain."""
-        self._reading = reading
+        """Hear nothing yet. A supervisor that is gone asks to give up and to drain.
+
+        ``read``: brings the child's metrics up to date, on the event loop. ``families``: returns them; in a
+        thread, since that takes milliseconds.
+        """
+        self._read = read
+        self._families = families
+        self._tasks: set[asyncio.Task[None]] = set()
         self._on_drain = on_drain
         self._on_give_up = on_give_up
         self._on_reload = on_reload
@@ -75,7 +79,7 @@ class Superior:
     async def leave(self) -> None:
         """Give the last reading and end the link."""
         self._on_drain = self._on_give_up = _nothing
-        self._link.send(order_bytes(Order.READING, to_bytes(self._reading())))
+        await self._give_reading(0)
         self._link.close()
         await self._link.ended()
 
@@ -103,7 +107,9 @@ class Superior:
             raise FrameError("An order has no number.") from error
         match frame.kind:
             case Order.READ:
-                self._link.send(order_bytes(Order.READING, to_bytes(self._reading()), number=number))
+                task = asyncio.get_running_loop().create_task(self._give_reading(number))
+                self._tasks.add(task)
+                task.add_done_callback(self._tasks.discard)
             case Order.EXPOSITION:
                 content_type, _, body = content.partition(b"\0")
                 future = self._asked.get(number)
@@ -117,6 +123,11 @@ class Superior:
                 self._on_reload()
             case _:
                 raise FrameError(f"A supervisor does not say {frame.kind}.")
+
+    async def _give_reading(self, number: int) -> None:
+        self._read()
+        written = await asyncio.to_thread(lambda: to_bytes(self._families()))
+        self._link.send(order_bytes(Order.READING, written, number=number))
 
     def _gone(self) -> None:
         self._on_give_up()
