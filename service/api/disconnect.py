@@ -15,10 +15,11 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-async def unless_gone(receive: Receive, work: Awaitable[T]) -> T:
+async def unless_gone(receive: Receive, work: Awaitable[T], *, grace_s: float = 0.0) -> T:
     """Return what the work returns; cancel it as soon as the client hangs up.
 
-    The request's body must have been read: what is received after it is the hanging up.
+    The request's body must have been read: what is received after it is the hanging up. ``grace_s``: how
+    long the work goes on unwatched, since watching costs a task.
 
     Raises:
         ClientGoneError: the client hung up first.
@@ -26,7 +27,9 @@ async def unless_gone(receive: Receive, work: Awaitable[T]) -> T:
     task = asyncio.current_task()
     assert task is not None, "A request is answered outside of a task. This is a bug."
     watch = _Watch(receive, task)
-    watching = asyncio.ensure_future(watch.run())
+    beginning = asyncio.get_running_loop().call_later(grace_s, watch.begin) if grace_s > 0.0 else None
+    if beginning is None:
+        watch.begin()
     try:
         return await work
     except asyncio.CancelledError:
@@ -35,8 +38,9 @@ async def unless_gone(receive: Receive, work: Awaitable[T]) -> T:
             raise ClientGoneError("The client hung up before its answer was ready.") from None
         raise
     finally:
-        watch.is_over = True
-        watching.cancel()
+        if beginning is not None:
+            beginning.cancel()
+        watch.end()
 
 
 class _Watch:
@@ -45,12 +49,21 @@ class _Watch:
     def __init__(self, receive: Receive, task: asyncio.Task[object]) -> None:
         self._receive = receive
         self._task = task
-        self.is_over = False
+        self._watching: asyncio.Task[None] | None = None
+        self._is_over = False
         self.client_is_gone = False
 
-    async def run(self) -> None:
+    def begin(self) -> None:
+        self._watching = asyncio.get_running_loop().create_task(self._run())
+
+    def end(self) -> None:
+        self._is_over = True
+        if self._watching is not None:
+            self._watching.cancel()
+
+    async def _run(self) -> None:
         while (await self._receive())["type"] != "http.disconnect":
             pass
-        if not self.is_over:
+        if not self._is_over:
             self.client_is_gone = True
             self._task.cancel()

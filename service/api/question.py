@@ -17,13 +17,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
-    """Inputs for one variant. ``began_at``, ``deadline``: monotonic seconds."""
+    """Inputs for one variant.
+
+    ``began_at``, ``deadline``: monotonic seconds. ``is_short``: its texts are cut in less time than a thread
+    takes to be woken.
+    """
 
     card: VariantCard
     inputs: tuple[Input, ...]
     overrides: Overrides
     began_at: float
     deadline: float
+    is_short: bool = False
     trace: TraceContext | None = None
 
 

@@ -38,7 +38,7 @@ def nonnegative(information: Many[Many[float]], target: Many[float]) -> tuple[fl
     for size in range(num_terms, 0, -1):
         for support in combinations(range(num_terms), size):
             found = _solve([[scaled[i][j] for j in support] for i in support], [wanted[i] for i in support])
-            # The products at an unconstrained minimum are half of the loss, which is their difference.
+            # At the minimum over a support, x @ information @ x is target @ x.
             loss = -sum(value * wanted[term] for term, value in zip(support, found, strict=True))
             if min(found) >= 0.0 and loss < best_loss:
                 best_loss, best = loss, [0.0] * num_terms

@@ -125,3 +125,21 @@ async def test_work_that_ends_as_the_client_hangs_up_leaves_no_cancellation_behi
     job.end.set()
     client.gone.set()
     assert await waiting in {"done", "gone"}
+
+
+async def test_work_that_ends_within_the_grace_is_not_watched() -> None:
+    client, job = Client(), Job()
+    waiting = asyncio.ensure_future(unless_gone(client.receive, job.work(), grace_s=30.0))
+    await asyncio.sleep(0)
+    job.end.set()
+    assert await waiting == "done"
+    await asyncio.sleep(0)
+    assert not client.given_up
+
+
+async def test_a_client_that_hung_up_is_noticed_after_the_grace() -> None:
+    client, job = Client(), Job()
+    client.gone.set()
+    with pytest.raises(ClientGoneError):
+        await unless_gone(client.receive, job.work(), grace_s=0.001)
+    assert job.cancelled

@@ -6,6 +6,7 @@ import asyncio
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -84,6 +85,20 @@ class BlockingTokenizer(FakeTokenizer):
     def encode(self, texts: Many[str]) -> Any:
         assert self.go.wait(TIMEOUT_S)
         return super().encode(texts)
+
+
+class NotingTokenizer(FakeTokenizer):
+    """Notes on which thread it cut how many texts."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cut_on: list[str] = []
+        self.sizes: list[int] = []
+
+    def encode_ids(self, texts: Many[str]) -> Any:
+        self.cut_on.append(threading.current_thread().name)
+        self.sizes.append(len(texts))
+        return super().encode_ids(texts)
 
 
 class World:
@@ -276,3 +291,17 @@ async def test_the_backends_own_phase_is_told(world: World, phase: Phase) -> Non
     world.backend.phase = phase
     assert world.predictor.phase is phase
     assert not world.predictor.is_ready
+
+
+async def test_short_texts_are_cut_on_the_event_loop_and_many_inputs_by_several_threads(world: World) -> None:
+    tokenizer = NotingTokenizer()
+    world.open(tokenizer)
+    await world.predictor.answer(replace(world.question("c", TEXT), is_short=True), world.render)
+    assert tokenizer.cut_on == [threading.current_thread().name]
+    many = [TextInput(text=f"a{number}") for number in range(70)]
+    many[40] = TextInput(text="")
+    reply = await world.ask("c", *many)
+    assert all(name.startswith("encode") for name in tokenizer.cut_on[1:])
+    assert tokenizer.sizes[1:] == [32, 31, 6]
+    assert (reply.num_inputs, reply.num_failed) == (70, 1)
+    assert isinstance(world.predictions[-1].results[40], EmptyTextError)
