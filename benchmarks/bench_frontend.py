@@ -3,11 +3,11 @@
     python benchmarks/bench_frontend.py [--quick] [--tokenizer FILE] [--data DIR] [--repeats 7] [--out DIR]
 
 The whole path, from socket to socket, tokenization, queue, metrics and log included, on a device that takes
-no time; over that of a bare typed FastAPI endpoint that returns the same JSON, and beside one that also cuts
-the texts on its event loop. Each in a process of its own, whose CPU time (all threads) is divided by its
-requests; one client with kept-alive connections; the three take turns in an order that changes. Writes
-frontend.md and frontend.json into docs/benchmarks. ``--quick`` takes half a minute; its figures are no result
-and say so.
+no time; over that of a bare typed FastAPI endpoint that returns the same JSON, and beside two that also cut
+the texts. Each in a process of its own, whose CPU time (all threads) is divided by its requests; one client
+with kept-alive connections; the four take turns in an order that changes. Then, with a model of true size on
+this CPU, tokens a second served over those of the engine by itself. Writes frontend.md and frontend.json into
+docs/benchmarks. ``--quick`` takes half a minute; its figures are no result and say so.
 """
 
 from __future__ import annotations
@@ -32,11 +32,13 @@ import uvloop
 from rich.console import Console
 from rich.progress import Progress
 
-from benchmarks.frontend_report import ARMS, Cell, page, table, verdicts
+from benchmarks import frontend_throughput as throughput
+from benchmarks.frontend_report import ARMS, BARE, CUTTING, NAIVE, SERVICE, Cell, page, table, verdicts
 from benchmarks.frontend_texts import MIXED, PAIRS, Texts, requests_of
 from benchmarks.http_client import closed_loop, connect
 from benchmarks.server_process import ServerProcess, busy_s, total_cpu_s
 from loadtest.driver.environment import describe_environment
+from models.synthetic import Size
 from models.tokenizer import bundled_file
 
 if TYPE_CHECKING:
@@ -85,14 +87,11 @@ async def check_answers(servers: Mapping[str, ServerProcess], texts: Mapping[str
     for head in HEADS:
         for request in (one for some in texts.values() for one in requests_of(head, some.take(20))):
             answers = await ask_once(servers, request)
-            assert answers["service"] == answers["naive"], (
-                "The service and the naive endpoint answer differently."
-            )
+            for arm in (NAIVE, CUTTING):
+                assert answers[arm] == answers[SERVICE], f"{arm} and the service answer differently."
             for answer in answers.values():
                 answer["outputs"][0]["usage"].pop("tokens")
-            assert answers["service"] == answers["bare"], (
-                "The service and the bare endpoint answer differently."
-            )
+            assert answers[BARE] == answers[SERVICE], f"{BARE} and the service answer differently."
 
 
 async def cost_us(server: ServerProcess, requests: list[bytes], concurrency: int) -> tuple[float, float]:
@@ -152,7 +151,9 @@ async def measure(
     return cells, others
 
 
-def record_of(arguments: argparse.Namespace, cells: list[Cell], others: list[float]) -> dict[str, Any]:
+def record_of(
+    arguments: argparse.Namespace, cells: list[Cell], others: list[float], runs: list[throughput.Run]
+) -> dict[str, Any]:
     """Return everything that was seen, as plain values."""
     return {
         "at": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
@@ -166,7 +167,10 @@ def record_of(arguments: argparse.Namespace, cells: list[Cell], others: list[flo
         | {"frontend_packages": {name: version(name) for name in _PACKAGES}},
         "others_ratio": others,
         "cells": [asdict(cell) for cell in cells],
-        "verdicts": verdicts(cells),
+        "size": arguments.size.value,
+        "inputs": arguments.inputs,
+        "runs": [asdict(run) for run in runs],
+        "verdicts": [*verdicts(cells), throughput.verdict(runs)],
     }
 
 
@@ -179,12 +183,17 @@ def read_arguments() -> argparse.Namespace:
     parser.add_argument("--data", default="bundled", help="folder of data sets; else the sample")
     parser.add_argument("--requests", type=int, default=1000, help="a measurement")
     parser.add_argument("--repeats", type=int, default=7)
+    parser.add_argument("--size", type=Size, default=Size.BASE, choices=list(Size))
+    parser.add_argument("--inputs", type=int, default=300, help="a trace of the model")
+    parser.add_argument("--traces", type=int, default=5, help="repeats with the model")
+    parser.add_argument("--models", type=Path, default=ROOT / "var" / "benchmarks")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "benchmarks")
     arguments = parser.parse_args()
     if arguments.quick:
         arguments.repeats, arguments.requests = 2, 300
+        arguments.size, arguments.inputs, arguments.traces = Size.MINI, 200, 1
     return arguments
 
 
@@ -195,12 +204,20 @@ def main() -> int:
         texts = {mix: Texts(arguments.data, mix, arguments.seed) for mix in (PAIRS, MIXED)}
     with ExitStack() as stack, Progress(console=console, transient=True) as progress:
         cells, others = uvloop.run(measure(start(stack, arguments), texts, arguments, progress))
-    record = record_of(arguments, cells, others)
-    console.print(table(cells), markup=False, highlight=False, soft_wrap=True)
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        Progress(console=console, transient=True) as progress,
+    ):
+        bar = progress.add_task("with a model", total=arguments.traces * len(texts))
+        runs = uvloop.run(throughput.compare(arguments, Path(folder), texts, lambda: progress.advance(bar)))
+    record = record_of(arguments, cells, others, runs)
+    tables = {"CPU time a request": table(cells), "Served over offline": throughput.table(runs)}
+    for title, lines in tables.items():
+        console.print(f"\n{title}\n{lines}\n", markup=False, highlight=False, soft_wrap=True)
     console.print("\n".join(record["verdicts"]), markup=False, highlight=False, soft_wrap=True)
     arguments.out.mkdir(parents=True, exist_ok=True)
     (arguments.out / "frontend.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-    (arguments.out / "frontend.md").write_text(page(record, cells), encoding="utf-8")
+    (arguments.out / "frontend.md").write_text(page(record, cells, tables), encoding="utf-8")
     console.print(f"results: {arguments.out / 'frontend.md'}", soft_wrap=True)
     return 0
 

@@ -1,16 +1,18 @@
 """The servers that the front end's benchmark compares, all under uvicorn with the same settings.
 
-    python benchmarks/frontend_server.py service|bare|naive TOKENIZER_JSON LOG_FILE [LEVEL]
+    python benchmarks/frontend_server.py service|bare|cutting|naive TOKENIZER_JSON LOG_FILE [LEVEL]
 
 ``service``: this service as it is shipped, its log in a file, on a device that takes no time. ``bare``: a
-typed FastAPI endpoint that takes and returns the same JSON and does nothing. ``naive``: the same, which also
-cuts the texts, on the event loop, one request at a time. Listens on a free port and says which.
+typed FastAPI endpoint that takes and returns the same JSON and does nothing. ``cutting``: the same, which
+also cuts the texts, on the event loop, in the service's own way. ``naive``: cuts them by the library's own
+call for pairs. Listens on a free port and says which.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
+import os
 import socket
 import sys
 from pathlib import Path
@@ -25,6 +27,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.null_device import CLASSIFY, EMBED, LABELS, LOGITS, REVISION, NullDevice, vector
 from benchmarks.server_process import HOST
+from models.tokenizer import Tokenizer as ServiceTokenizer
 from service.api.schemas import (  # noqa: TC001 - FastAPI reads annotations
     ClassifyRequest,
     EmbedRequest,
@@ -42,6 +45,7 @@ if TYPE_CHECKING:
 _BACKLOG = 2048
 # What the bare endpoint says of every text: it does not know better.
 _NUM_TOKENS = 42
+_MAX_TOKENS = 512
 
 
 class Usage(BaseModel):
@@ -109,8 +113,20 @@ def plain_app(count_tokens: Callable[[TextItem], int]) -> FastAPI:
 def counter(library: Tokenizer) -> Callable[[TextItem], int]:
     """Return what cuts a text, or two, as the tokenizer's own file says."""
     library.no_padding()
-    library.enable_truncation(512)
+    library.enable_truncation(_MAX_TOKENS)
     return lambda item: len(library.encode(item.text, item.text_pair).ids)
+
+
+def service_counter(tokenizer_file: str) -> Callable[[TextItem], int]:
+    """Return what cuts a text, or two, as the service does, and counts the special tokens."""
+    tokenizer = ServiceTokenizer.from_file(tokenizer_file)
+
+    def count(item: TextItem) -> int:
+        texts = [item.text] if item.text_pair is None else [item.text, item.text_pair]
+        num_tokens = sum(map(len, tokenizer.encode_ids(texts)))
+        return min(_MAX_TOKENS, num_tokens + 2 * len(texts))
+
+    return count
 
 
 async def serve(app: FastAPI, ready: asyncio.Event | None) -> None:
@@ -140,6 +156,7 @@ async def serve(app: FastAPI, ready: asyncio.Event | None) -> None:
 def main() -> None:
     """Build what was asked for and serve it."""
     arm, tokenizer_file, log_file, *level = sys.argv[1:]
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # as service/cli.py
     with Path(log_file).open("w", encoding="utf-8") as log:
         configure_logs(level=level[0] if level else "info", form="json", stream=log)
         ready = None
@@ -151,6 +168,8 @@ def main() -> None:
                     settings, make_device=lambda: NullDevice(tokenizer_file), on_ready=ready.set
                 )
                 app = create_app(settings, service)
+            case "cutting":
+                app = plain_app(service_counter(tokenizer_file))
             case "naive":
                 from tokenizers import Tokenizer  # noqa: PLC0415 - the bare server does without
 
