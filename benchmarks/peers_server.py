@@ -42,7 +42,10 @@ _PROBE = Item(text="Is anybody there?", text_pair="Yes.", num_tokens=0)
 
 
 class ServerError(Exception):
-    """A server cannot be installed or started; the message says why and names its log."""
+    """A server cannot be installed or started; the message says why and names its log, from the root on."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message.replace(f"{ROOT}/", ""))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
