@@ -44,12 +44,12 @@ if TYPE_CHECKING:
     from models.model import Model
 
 ROOT = Path(__file__).resolve().parents[1]
-BUDGETS = (64, 128, 256, 512, 1024, 2048, 4096)
+BUDGETS = (64, 128, 256, 512, 1024, 2048)
 QUICK_BUDGETS = (128, 512)
 REPLICA_BUDGET = 1024
 # torch's own kernels, for comparison.
 STORED = "float32 as stored"
-STORED_BUDGETS = (512, 2048)
+STORED_BUDGETS = (512,)
 
 
 def load(folder: Path, size: Size) -> dict[str, Model]:

@@ -23,7 +23,7 @@ from fastapi import FastAPI
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
 from starlette.middleware import Middleware
 
-from models.tokenizer import Tokenizer
+from models.tokenizer import Tokenizers
 from models.variant import CatalogueError, load_catalogue
 from service.api.context import RequestContext
 from service.api.failures import install_failures
@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import ModuleType
 
+    from models.tokenizer import Tokenizer
     from models.variant import Variant
     from service.api.metrics import Exposition
     from service.backend.source import Source

@@ -7,7 +7,7 @@ weights are held once for all variants.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING
 
 import structlog
@@ -17,10 +17,10 @@ from models.attention_varlen import choose_attention
 from models.canary import canary
 from models.checkpoint import CheckpointError, Form, build_model, read_checkpoint
 from models.fused import best_form
-from models.linear import multiplies_natively
+from models.linear import EIGHT_BITS, has_onednn, levels_here, multiplies_natively
 from models.parity import measure_parity
 from models.store import WeightStore
-from models.tokenizer import Tokenizer, TokenizerError, bundled_file
+from models.tokenizer import TokenizerError, Tokenizers, bundled_file
 from service.batching.cost import Shape
 from service.domain import Pooling, VariantCard, VariantParity
 from service.engine.device import Loaded
@@ -61,6 +61,7 @@ class VariantLoader:
         self._dtype = dtype
         self._bounds = bounds
         self._store = WeightStore()
+        self._tokenizers = Tokenizers()
         self._warned: set[str] = set()
 
     def load(self, variant: Variant) -> tuple[Model, Loaded]:
@@ -92,24 +93,22 @@ class VariantLoader:
                 "serve fewer variants, or in dtype bfloat16."
             ) from error
 
+    def forget_tokenizers(self) -> None:
+        """Let go of what only loading needs; more variants may be loaded all the same."""
+        self._tokenizers = Tokenizers()
+
     def keep(self, models: Iterable[Model]) -> None:
         """Let go of weights that none of these models uses."""
         self._store.keep({key for model in models for key in model.held_bytes})
 
     def _load(self, variant: Variant, stored: Stored, generation: int) -> tuple[Model, Loaded]:
         dtype = self._dtype or getattr(torch, variant.dtype or "float32")
-        self._warn_if_emulated(dtype)
-        model = build_model(
-            variant,
-            stored,
-            device=self._device,
-            dtype=dtype,
-            form=best_form(self._device, dtype),
-            store=self._store,
-        )
+        form = best_form(self._device, dtype)
+        self._warn_of_slow_kernels(dtype, form)
+        model = build_model(variant, stored, device=self._device, dtype=dtype, form=form, store=self._store)
         self._choose_attention(model, stored)
         tokenizer_file = _tokenizer_file(variant, model)
-        tokenizer = Tokenizer.from_file(tokenizer_file)
+        tokenizer = self._tokenizers.get(tokenizer_file)
         model.check_tokenizer(tokenizer)
         sequences = canary(tokenizer, max_positions=model.max_positions)
         parity = self._check_parity(variant, stored, model, sequences)
@@ -122,17 +121,24 @@ class VariantLoader:
         )
         return model, loaded
 
-    def _warn_if_emulated(self, dtype: torch.dtype) -> None:
+    def _warn_of_slow_kernels(self, dtype: torch.dtype, form: Form) -> None:
+        """Say once of each dtype what this CPU does worse than others."""
         name = str(dtype).removeprefix("torch.")
-        if self._device.type != "cpu" or multiplies_natively(dtype):
+        if self._device.type != "cpu" or name in self._warned:
             return
-        if name not in self._warned:
-            self._warned.add(name)
-            structlog.get_logger().warning(
-                "dtype_is_emulated",
-                dtype=name,
-                advice="this CPU has no instructions for it: float32 or int8 is likely faster",
+        log = structlog.get_logger()
+        self._warned.add(name)
+        if not multiplies_natively(dtype):
+            advice = "this CPU has no instructions for it: float32 or int8 is likely faster"
+            log.warning("dtype_is_emulated", dtype=name, advice=advice)
+        elif form is Form.JOINED:
+            advice = "oneDNN does not multiply it here: torch's own kernels do, which are slower"
+            log.warning("weights_not_packed", dtype=name, advice=advice)
+        elif form is Form.INT8 and has_onednn() and levels_here() != EIGHT_BITS:
+            advice = (
+                "this CPU has no VNNI: numbers are rounded to fewer levels, so that products do not saturate"
             )
+            log.warning("int8_has_fewer_levels", levels=asdict(levels_here()), advice=advice)
 
     def _choose_attention(self, model: Model, stored: Stored) -> None:
         if self._device.type == "cpu":

@@ -97,6 +97,7 @@ class TorchDevice:
             elif len(self._models) == 1:
                 self._share_cores(loaded)
             yield loaded
+        self._loader.forget_tokenizers()
 
     def crew(self) -> Crew:
         """Tell how many of the engine's threads run batches here."""
@@ -114,6 +115,7 @@ class TorchDevice:
         """
         assert self._loader is not None, "Weights are to be replaced before there are any. This is a bug."
         found = self._loader.load_unless(variant, digest=digest, generation=generation)
+        self._loader.forget_tokenizers()
         if found is None:
             return None
         model, loaded = found

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import unicodedata
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,11 +15,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.tokenizer import Tokenizer, TokenizerError, bundled_file, word_spans
+from models.tokenizer import Tokenizer, TokenizerError, Tokenizers, bundled_file, word_spans
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from models.tokenizer import Pieces
 
 # Text in which code points, bytes, UTF-16 units and what one sees all count differently.
@@ -236,3 +235,33 @@ def test_neither_torch_nor_transformers_is_imported() -> None:
     code = "import models.variant, models.tokenizer, sys; print({'torch', 'transformers'} & set(sys.modules))"
     output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert output.strip() == "set()"
+
+
+def test_files_of_equal_content_share_a_tokenizer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    content = bundled_file().read_bytes()
+    places = [tmp_path / name for name in ("a.json", "b.json", "c.json")]
+    for place in places[:2]:
+        place.write_bytes(content)
+    places[2].write_bytes(content + b" ")
+    read: list[str] = []
+    from_file = Tokenizer.from_file
+
+    def counted(path: Path | str) -> Tokenizer:
+        read.append(Path(path).name)
+        return from_file(path)
+
+    monkeypatch.setattr(Tokenizer, "from_file", counted)
+    shelf = Tokenizers()
+    first, second, other = (shelf.get(place) for place in places)
+    assert first is second
+    assert other is not first
+    assert shelf.get(str(places[0])) is first
+    assert read == ["a.json", "c.json"]
+    # What was replaced on the disk is another tokenizer.
+    places[0].write_bytes(content + b"  ")
+    assert shelf.get(places[0]) is not first
+
+
+def test_a_file_that_is_not_there_is_told_in_one_line(tmp_path: Path) -> None:
+    with pytest.raises(TokenizerError, match=r"absent\.json: not a tokenizer.json that can be used"):
+        Tokenizers().get(tmp_path / "absent.json")

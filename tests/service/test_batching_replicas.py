@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import heapq
+import itertools
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -186,3 +188,47 @@ def test_whatever_the_replicas_each_sequence_runs_once_in_order_and_within_the_b
             part.completed(done, 0.01)
     for lane, seen in ran.items():
         assert seen == [work_id for work_id, (_, its) in enumerate(lengths) if its == lane]
+
+
+def closed_loop(lanes: Sequence[Lane], *, num_clients: int, start_s: float, token_s: float) -> float:
+    """Return tokens a second of two replicas, with clients that send again once they are answered."""
+    costs = Scheduler(LIMITS, lambda _: SHAPE)
+    costs.calibrate(SHAPE, model(start_s, token_s / 1.7))
+    costs.calibrate(replace(SHAPE, beside=True), model(start_s, token_s))
+    costs.use_replicas(2)
+    rng = np.random.default_rng(0)
+    ids = itertools.count()
+    ends: list[tuple[float, int, Dispatch]] = []
+    num_tokens, now = 0, 0.0
+
+    def send() -> None:
+        work_id = next(ids)
+        length = int(np.clip(rng.lognormal(np.log(43.0), 0.35), 3, 128))
+        sequences = (np.zeros(length, dtype=np.int32),)
+        lane = lanes[int(rng.integers(len(lanes)))]
+        costs.admit(Work(work_id=work_id, lane=lane, sequences=sequences, arrived_at=now), now)
+
+    for _ in range(num_clients):
+        send()
+    while num_tokens < 200_000:
+        while isinstance(batch := costs.decide(now, 2 - len(ends)), Dispatch):
+            seconds = start_s + (token_s if batch.beside else token_s / 1.7) * batch.load.num_tokens
+            heapq.heappush(ends, (now + seconds, next(ids), batch))
+        now, _, done = heapq.heappop(ends)
+        costs.completed(done, now - done.dispatched_at)
+        num_tokens += done.load.num_tokens
+        for _ in done.items:
+            send()
+    return num_tokens / now
+
+
+@pytest.mark.parametrize(("start_s", "token_s", "least"), [(0.0094, 0.00088, 0.9), (0.0056, 0.00034, 0.9)])
+@pytest.mark.parametrize("num_clients", [16, 64])
+def test_ten_variants_are_nearly_as_fast_as_one_at_the_same_load(
+    start_s: float, token_s: float, least: float, num_clients: int
+) -> None:
+    # What a batch of one replica cost at base size in float32 and in int8, on an EPYC 9005.
+    cost = {"num_clients": num_clients, "start_s": start_s, "token_s": token_s}
+    one = closed_loop([A], **cost)  # type: ignore[arg-type]  # a table
+    ten = closed_loop([Lane(variant=str(index)) for index in range(10)], **cost)  # type: ignore[arg-type]  # a table
+    assert ten >= least * one

@@ -14,6 +14,8 @@ import torch
 
 from models.checkpoint import Form, build_model
 from models.fused import best_form
+from models.linear import EIGHT_BITS, WITHOUT_VNNI
+from models.tokenizer import Tokenizer
 from models.variant import load_catalogue
 from service.batching.packing import pack
 from service.domain import Lane
@@ -148,9 +150,43 @@ def test_a_dtype_that_the_cpu_emulates_is_warned_of_once(
     (warned,) = [line for line in logs if line["log_level"] == "warning"]
     assert warned["event"] == "dtype_is_emulated"
     assert warned["dtype"] == "bfloat16"
+
+
+@pytest.mark.parametrize(
+    ("patch", "dtype", "says"),
+    [
+        (("levels_here", EIGHT_BITS), "int8", []),
+        (("levels_here", WITHOUT_VNNI), "int8", ["int8_has_fewer_levels"]),
+        (("levels_here", WITHOUT_VNNI), "float32", []),
+        (("best_form", Form.JOINED), "float32", ["weights_not_packed"]),
+    ],
+)
+def test_what_this_cpu_does_worse_than_others_is_warned_of(
+    mini_catalogue: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    patch: tuple[str, object],
+    dtype: str,
+    says: list[str],
+) -> None:
+    monkeypatch.setattr(loading, patch[0], lambda *_: patch[1])
     with structlog.testing.capture_logs() as logs:
-        load(mini_catalogue, 1, dtype="int8")
-    assert not [line for line in logs if line["log_level"] == "warning"]
+        load(mini_catalogue, 2, dtype=dtype)
+    assert [line["event"] for line in logs if line["log_level"] == "warning"] == says
+
+
+def test_variants_with_the_same_tokenizer_read_it_once(
+    mini_catalogue: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[str] = []
+    from_file = Tokenizer.from_file
+
+    def counted(path: Path | str) -> Tokenizer:
+        read.append(str(path))
+        return from_file(path)
+
+    monkeypatch.setattr(Tokenizer, "from_file", counted)
+    load(mini_catalogue)
+    assert len(load_catalogue(mini_catalogue)) > len(read) == 1
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
