@@ -61,11 +61,13 @@ def supervise(settings: Settings, *, make_device: Callable[[], Device] | None = 
     """
     if make_device is None:
         check_catalogue(settings)
-    listeners = listen_together(settings, settings.http_workers)
+    names = tuple(f"http-{number}" for number in range(1, settings.http_workers + 1))
+    listeners = dict(zip(names, listen_together(settings, len(names)), strict=True))
 
-    def close_all() -> None:
-        for listener in listeners:
-            listener.close()
+    def ended(name: str) -> None:
+        """Let nobody wait for a front end that will not come."""
+        if name in listeners:
+            listeners[name].close()
 
     try:
         # Made by mkdtemp: nobody but this user may enter.
@@ -93,14 +95,15 @@ def supervise(settings: Settings, *, make_device: Callable[[], Device] | None = 
                         path=path,
                         listener=listener,
                     )
-                    for name, listener in zip(_names(settings), listeners, strict=True)
+                    for name, listener in listeners.items()
                 }
                 supervisor = Supervisor(
-                    settings, starts=starts, address=address_of(settings, listeners[0]), on_deaf=close_all
+                    settings, starts=starts, address=address_of(settings, listeners[names[0]]), on_end=ended
                 )
                 asyncio.run(supervisor.run())
     finally:
-        close_all()
+        for listener in listeners.values():
+            listener.close()
         if settings.ready_file is not None:
             settings.ready_file.unlink(missing_ok=True)
     structlog.get_logger().info("stopped")
@@ -116,17 +119,17 @@ class Supervisor:
         *,
         starts: Mapping[str, Callable[[Child], Awaitable[None]]],
         address: dict[str, object],
-        on_deaf: Callable[[], object],
+        on_end: Callable[[str], object],
     ) -> None:
         """Start nothing.
 
         ``starts``: how each process is started, by its name. ``address``: what is told of the service.
-        ``on_deaf``: called when the last front end has ended.
+        ``on_end``: called with the name of a process that has ended for good.
         """
         self._settings = settings
         self._starts = starts
         self._address = address
-        self._on_deaf = on_deaf
+        self._on_end = on_end
         self._children: dict[str, Child] = {}
         self._news: dict[Order, set[str]] = {Order.LISTENING: set(), Order.READY: set()}
         self._asking: set[asyncio.Task[None]] = set()
@@ -162,7 +165,6 @@ class Supervisor:
         front_ends = {name: keeper for name, keeper in keepers.items() if name != BACKEND}
         time_s = self._settings.drain_timeout_s + WRITE_OUT_S + _END_S
         await self._end(front_ends, time_s, gives_up=self._failure is not None)
-        self._on_deaf()
         await self._end({BACKEND: keepers[BACKEND]}, _END_S, gives_up=True)
         if self._failure is not None:
             raise self._failure
@@ -180,7 +182,7 @@ class Supervisor:
             del self._children[name]
             self._retired = add_up([self._retired, cumulative(child.last_reading)])
             if self._ending.is_set():
-                return
+                break
             if child.is_ready and time.monotonic() - began_at >= STEADY_S:
                 num_deaths = 0
             num_deaths += 1
@@ -192,6 +194,7 @@ class Supervisor:
             with suppress(TimeoutError):
                 async with asyncio.timeout(wait_s):
                     await self._ending.wait()
+        self._on_end(name)
 
     def _is_hopeless(self, child: Child, num_deaths: int) -> bool:
         """Whether the service never came up and will not; then everything ends."""
@@ -282,11 +285,6 @@ def _bind(sock: socket.socket, path: Path) -> None:
         raise StartupError(
             f"No socket can be made at {path} ({error}); set TMPDIR to a shorter path."
         ) from error
-
-
-def _names(settings: Settings) -> tuple[str, ...]:
-    """Name the front ends."""
-    return tuple(f"http-{number}" for number in range(1, settings.http_workers + 1))
 
 
 def _why(code: int) -> dict[str, object]:
