@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from service.backend.frames import FrameError
 from service.backend.link import Link
 from service.observability.families import from_bytes
-from service.processes.orders import Order, order_bytes, read_order
+from service.processes.orders import LAST, Order, order_bytes, read_order
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -49,6 +49,7 @@ class Child:
         self._on_news = on_news
         self._on_expose = on_expose
         self._link = Link(name=name, on_frame=self._take, on_end=self._gone)
+        self._has_left = False
         self._readings: dict[int, asyncio.Future[None]] = {}
         self._numbers = count(1)
 
@@ -115,13 +116,14 @@ class Child:
             match frame.kind:
                 case Order.READING:
                     self.last_reading = from_bytes(content)
+                    self._has_left = self._has_left or number == LAST
                     _resolve(self._readings.pop(number, None))
                 case Order.EXPOSE:
                     self._on_expose(self, number, content.decode())
                 case Order.FAILED:
                     self.failure = content.decode()
                 case Order.LISTENING | Order.READY:
-                    self.is_ready = frame.kind == Order.READY
+                    self.is_ready = self.is_ready or frame.kind == Order.READY
                     self._on_news(self, Order(frame.kind))
                 case _:
                     raise FrameError(f"A child does not say {frame.kind}.")
@@ -130,7 +132,8 @@ class Child:
 
     def _gone(self) -> None:
         """End a process that is cut off from here; whoever waits for a reading gets the last one."""
-        self._process.kill()
+        if not self._has_left:
+            self._process.kill()
         for future in self._readings.values():
             _resolve(future)
 

@@ -12,6 +12,8 @@ from enum import IntEnum
 from service.backend.frames import frame_bytes
 
 _NUMBER = struct.Struct("<I")
+# The number of a child's last reading, which nobody asked for.
+LAST = 0
 
 
 class Order(IntEnum):
@@ -21,7 +23,7 @@ class Order(IntEnum):
     LISTENING = 1  # HTTP is answered, if only with 503
     READY = 2  # requests are answered
     FAILED = 3  # what cannot be served, as text; the child ends
-    READING = 4  # its metrics; number 0: its last, unasked
+    READING = 4  # its metrics
     EXPOSE = 5  # the metrics of all, please; an Accept header as text
     # To a child.
     READ = 6  # its metrics, please

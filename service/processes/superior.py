@@ -18,7 +18,7 @@ from service.backend.link import Link
 from service.errors import NotReadyError
 from service.observability.families import to_bytes
 from service.observability.logs import configure_logs
-from service.processes.orders import Order, order_bytes, read_order
+from service.processes.orders import LAST, Order, order_bytes, read_order
 
 if TYPE_CHECKING:
     import socket
@@ -79,7 +79,7 @@ class Superior:
     async def leave(self) -> None:
         """Give the last reading and end the link."""
         self._on_drain = self._on_give_up = _nothing
-        await self._give_reading(0)
+        await self._give_reading(LAST)
         self._link.close()
         await self._link.ended()
 

@@ -182,6 +182,7 @@ class Supervisor:
             del self._children[name]
             self._retired = add_up([self._retired, cumulative(child.last_reading)])
             if self._ending.is_set():
+                log.info("process_ended", child=name, pid=child.pid, **_why(code))
                 break
             if child.is_ready and time.monotonic() - began_at >= STEADY_S:
                 num_deaths = 0

@@ -334,6 +334,9 @@ def test_sigterm_drains_the_front_ends_then_the_backend(service: Tree, pool: Thr
         client.close()
     assert service.end() == (0, "")
     assert service.events[-2]["event"] == "stopped"
+    ended = {one["child"]: one["code"] for one in service.events if one["event"] == "process_ended"}
+    assert ended == {"backend": 0, "http-1": 0, "http-2": 0}
+    assert list(ended)[-1] == "backend"
     _, alive = psutil.wait_procs(everybody, TIMEOUT_S)
     assert alive == []
     assert not folder.exists()
