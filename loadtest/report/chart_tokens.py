@@ -37,7 +37,7 @@ def tokens_figure(fits: Sequence[TokenFit]) -> Figure | None:
         title="How much of the time tokens explain",
         caption=(
             "Mean service time against the mean number of tokens that the encoder was given, one point a "
-            "language or cell, with the line that fits them."
+            "language, held to the mean mix of tasks, with the line that fits them."
         ),
         alternative=" ".join(_words(fit) for fit in fits),
         legend=tuple(

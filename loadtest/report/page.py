@@ -60,6 +60,7 @@ class Page:
     percentiles: tuple[str, ...]
     figures: Mapping[str, Figure]
     maps: tuple[tuple[ArmTag | None, tuple[HeatMap, ...]], ...]
+    design: tuple[tuple[str, str], ...]
     provenance: tuple[tuple[str, str], ...]
     redo: str
 
@@ -96,6 +97,7 @@ def build_page(  # noqa: PLR0913 - options by name
         percentiles=percentiles_of(summary),
         figures=_figures(summary, frame, study, told),
         maps=_maps(summary, tags, study),
+        design=_flat(study.design) if study and study.design else (),
         provenance=_flat(summary.environment),
         redo=redo,
     )

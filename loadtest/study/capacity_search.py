@@ -11,23 +11,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from loadtest.analysis.capacity import Block, capacity, capacity_ratio
+from loadtest.analysis.capacity import Block, capacity
 from loadtest.analysis.capacity_search import Plan, Probe, Search, Stage
-from loadtest.analysis.equivalence import Direction, pairs_needed, verdict_of
 from loadtest.analysis.objectives import ObjectiveError, What, parse_objectives
-from loadtest.report.study_record import Capacity, Comparison, Correction, Margin, VerdictWord
-from loadtest.report.study_record import Probe as ProbeRecord
-from loadtest.study.comparisons import interval_of
-from loadtest.study.measures import Measure
 from loadtest.study.study_file import StudyError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Mapping
 
     from numpy.random import Generator
 
     from loadtest.report.records import Summary
-    from loadtest.study.study_file import CapacityTable, StudyFile
+    from loadtest.study.study_file import CapacityTable
 
 
 MAX_INVALID = 3
@@ -44,13 +39,14 @@ class Target:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Swept:
-    """What was probed, by arm; ``blocks[arm][i]`` share rate and arrivals over arms.
+    """What was probed, by arm; ``blocks[arm][i]`` share rate and arrivals over arms, as do the figures.
 
     ``reason``: why there are none, or nothing; ``invalid``: it was the probes' own fault.
     """
 
     blocks: Mapping[str, tuple[Block, ...]]
     latencies_s: Mapping[str, tuple[float | None, ...]]
+    goodputs_per_s: Mapping[str, tuple[float | None, ...]]
     reason: str
     invalid: bool = False
 
@@ -97,11 +93,12 @@ def search(
     state = Search.begin(plan, rng)
     blocks: dict[str, list[Block]] = {arm: [] for arm in arms}
     latencies: dict[str, list[float | None]] = {arm: [] for arm in arms}
+    goodputs: dict[str, list[float | None]] = {arm: [] for arm in arms}
     number = num_invalid = 0
     while isinstance(step := state.next_step(), Probe):
         sweeping = step.stage is Stage.SWEEP
         if not sweeping and len(state.probed) >= max_probes * plan.num_blocks:
-            return Swept(blocks={}, latencies_s={}, reason="the search found no bracket within its probes")
+            return _nothing("the search found no bracket within its probes")
         rate = step.rate_per_s
         found = {arm: make(arm, rate, number) for arm in _order(arms if sweeping else (reference,), rng)}
         number += 1
@@ -110,19 +107,26 @@ def search(
             num_invalid += 1
             if num_invalid == MAX_INVALID:
                 said = f"{MAX_INVALID} probes in a row at {rate:.4g}/s were not valid: {reasons[0]}"
-                return Swept(blocks={}, latencies_s={}, reason=said, invalid=True)
+                return _nothing(said, invalid=True)
             continue
         num_invalid = 0
         if sweeping:
             for arm, summary in found.items():
                 blocks[arm].append(block_of(summary, rate))
                 latencies[arm].append(_latency(summary, plan.target))
+                goodput = summary.overall.goodput
+                goodputs[arm].append(None if goodput is None else goodput.per_s)
         state = state.observe(block_of(found[reference], rate))
     return Swept(
         blocks={arm: tuple(seen) for arm, seen in blocks.items()},
         latencies_s={arm: tuple(seen) for arm, seen in latencies.items()},
+        goodputs_per_s={arm: tuple(seen) for arm, seen in goodputs.items()},
         reason=step.reason,
     )
+
+
+def _nothing(reason: str, *, invalid: bool = False) -> Swept:
+    return Swept(blocks={}, latencies_s={}, goodputs_per_s={}, reason=reason, invalid=invalid)
 
 
 def plan_of(table: CapacityTable, target: Target, start_per_s: float) -> Plan:
@@ -143,85 +147,11 @@ def block_of(summary: Summary, rate_per_s: float) -> Block:
     return Block(rate_per_s=rate_per_s, num_requests=num, num_in_time=round(ratio * num))
 
 
-def capacities(swept: Swept, target: Target) -> tuple[Capacity, ...]:
-    """Return each arm's capacity, for the record."""
-    return tuple(
-        _capacity(arm, swept.blocks[arm], swept.latencies_s[arm], target)
-        for arm in swept.blocks
-        if swept.blocks[arm]
-    )
-
-
-def ratio(swept: Swept, target: Target, declared: StudyFile, arm: str) -> Comparison | None:
-    """Compare an arm's capacity with the reference's over the probes that they share."""
-    ours, theirs = swept.blocks.get(arm), swept.blocks.get(declared.reference)
-    if not ours or not theirs:
-        return None
-    alpha = (1 - declared.design.confidence) / len(declared.compared)
-    found = capacity_ratio(ours, theirs, target=target.share, alpha=alpha)
-    margins = Measure.CAPACITY.margins(declared.design.margins)
-    word = VerdictWord.INCONCLUSIVE
-    if found.interval is not None and found.equivalence_interval is not None:
-        verdict = verdict_of(
-            found.interval,
-            found.equivalence_interval,
-            margins=margins,
-            direction=Direction.LARGER_IS_FASTER,
-        )
-        word = VerdictWord(verdict.value)
-    several = f"{arm}: " if len(declared.compared) > 1 else ""
-    return Comparison(
-        name=f"{several}capacity under {target.text}",
-        measure=Measure.CAPACITY.value,
-        arm=arm,
-        reference=declared.reference,
-        primary=True,
-        log_ratio=found.log_ratio,
-        interval=interval_of(found.interval),
-        equivalence_interval=interval_of(found.equivalence_interval),
-        margin=Margin(low=margins.low, high=margins.high),
-        correction=Correction.SEQUENCE,
-        marked=word in (VerdictWord.FASTER, VerdictWord.SLOWER),
-        word=word,
-        num_pairs=found.num_pairs,
-        num_pairs_needed=(
-            pairs_needed(found.log_ratio, sd=found.sd, margins=margins, alpha=alpha)
-            if word is VerdictWord.INCONCLUSIVE and found.log_ratio is not None and found.sd is not None
-            else None
-        ),
-    )
-
-
-def _capacity(
-    arm: str, blocks: Sequence[Block], latencies_s: Sequence[float | None], target: Target
-) -> Capacity:
-    found = capacity(blocks, target=target.share)
-    return Capacity(
-        arm=arm,
-        objective=target.text,
-        objective_s=target.limit_s,
-        percentile=target.share,
-        rate_per_s=found.rate_per_s,
-        interval=interval_of(found.interval),
-        method=found.method.value,
-        probes=tuple(
-            ProbeRecord(
-                rate_per_s=block.rate_per_s,
-                num_runs=1,
-                latency_s=latency_s,
-                attained_ratio=block.attained_ratio,
-            )
-            for block, latency_s in sorted(
-                zip(blocks, latencies_s, strict=True), key=lambda pair: pair[0].rate_per_s
-            )
-        ),
-    )
-
-
 def _latency(summary: Summary, share: float) -> float | None:
-    name = f"p{share * 100:.0f}"
-    latency: float | None = getattr(summary.overall.latency_s, name, None)
-    return latency
+    """Return a run's percentile; None where it has none, or unfinished requests reach into it."""
+    name, latency = f"p{share * 100:.0f}", summary.overall.latency_s
+    found: float | None = None if name in latency.lower_bounds else getattr(latency, name, None)
+    return found
 
 
 def _order(arms: tuple[str, ...], rng: Generator) -> list[str]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from loadtest.report.study_record import StudyArm, StudyRecord
 from loadtest.study.answer_scores import quality_of
-from loadtest.study.capacity_search import capacities, ratio
+from loadtest.study.capacity_found import capacities, ratio
 from loadtest.study.comparisons import Comparer
 from loadtest.study.controls import judge_controls
 from loadtest.study.departures import departures, doubtful

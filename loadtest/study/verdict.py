@@ -178,8 +178,8 @@ def _tokens(fits: Sequence[TokenFit]) -> str:
     cheap, dear = by_time[0], by_time[-1]
     ratio = dear.service_s / cheap.service_s if cheap.service_s else math.inf
     return (
-        f"Between languages, each over the tasks that it has, {dear.language} takes {ratio:.2f} times as long "
-        f"as {cheap.language}; tokens explain {fit.r_squared:.0%} of the differences."
+        f"Between languages, at one mix of tasks, {dear.language} takes {ratio:.2f} times as long as "
+        f"{cheap.language}; tokens explain {fit.r_squared:.0%} of the differences."
     )
 
 

@@ -258,6 +258,12 @@ def test_the_command_the_trace_and_the_environment_are_shown(page: Reader, repor
     assert "synthetic weights" in said
 
 
+def test_what_a_study_declared_is_shown(page: Reader, reported_study: Path) -> None:
+    said = read(reported_study / "report.html").said("provenance")
+    assert "Design, as it was declared pairs 12 seed 3" in said
+    assert "as it was declared" not in page.said("provenance")  # a run declares nothing
+
+
 def test_what_scores_leave_out_is_said(make_run: Callable[..., Path], tmp_path: Path) -> None:
     run_dir = make_run(tmp_path, **FEW | {"error_ratio": 0.0, "censored_ratio": 0.0, "num": 40})
     gold = tmp_path / "trace" / "gold.jsonl"

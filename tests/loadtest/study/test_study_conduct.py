@@ -11,7 +11,8 @@ import pytest
 from loadtest.analysis.capacity import Method
 from loadtest.driver.errors import TargetError
 from loadtest.study.arms import settle_arms
-from loadtest.study.capacity_search import capacities, ratio, target_of
+from loadtest.study.capacity_found import capacities, ratio
+from loadtest.study.capacity_search import target_of
 from loadtest.study.conduct import Conductor
 from loadtest.study.folder import StudyFolder, open_folder
 from loadtest.study.segments import Segments, build_base, mix_of

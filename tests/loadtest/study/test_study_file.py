@@ -12,6 +12,7 @@ from loadtest.study.cores import on_cores
 from loadtest.study.folder import open_folder
 from loadtest.study.study_file import StudyError, load_study
 from loadtest.trace.arm import load_arm
+from models.synthetic import Size, shape_of
 from tests.loadtest.study.made_up import STUDY
 
 if TYPE_CHECKING:
@@ -80,15 +81,30 @@ def test_a_folder_with_other_files_is_not_touched(study_of: Callable[[str], Stud
 
 
 def test_the_examples_can_be_run_as_they_are(project_root: Path) -> None:
-    for example in ("demo", "study"):
-        folder = project_root / "examples" / example
-        study = load_study(folder / "study.toml")
+    for name in ("demo/study.toml", "study/study.toml", "study/short.toml"):
+        folder = (project_root / "examples" / name).parent
+        study = load_study(project_root / "examples" / name)
         planned = tomllib.loads((folder / "plan.toml").read_text(encoding="utf-8"))["variant"]
         names = {table["name"] for table in planned}
         for table in study.declared.arms.values():
             arm = load_arm(study.resolve(table.file))
             assert set(arm.variants) == set(Task)
             assert set(arm.variants.values()) <= names
+        # Whatever machine this is, each file finds cores on it, or pins nobody.
+        assert on_cores(study, server=None, load=None).declared.server.cpus != "auto"
+
+
+def test_the_slower_arm_of_the_examples_is_as_much_slower_as_they_say(project_root: Path) -> None:
+    folder = project_root / "examples" / "study"
+    planned = tomllib.loads((folder / "plan.toml").read_text(encoding="utf-8"))["variant"]
+    layers = {
+        table["name"].partition(".")[0]: table.get("layers", shape_of(Size.MINI).num_layers)
+        for table in planned
+    }
+    for name in ("study.toml", "short.toml"):
+        controls = load_study(folder / name).declared.controls
+        assert controls.positive is not None
+        assert layers[controls.positive] / layers["en-mnli"] == controls.planted_ratio
 
 
 def test_cores_of_the_command_line_win_over_the_files(study_of: Callable[[str], Study]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import pytest
 
@@ -10,8 +12,11 @@ from loadtest.analysis.scoring.score import TagCounts
 from loadtest.datasets.tasks import Metric, Task
 from loadtest.report.study_record import VerdictWord
 from loadtest.study.differences import compare_quality
-from loadtest.study.token_share import token_fit
+from loadtest.study.token_share import language_points, token_fit
 from tests.loadtest.study.made_up import group, summary
+
+if TYPE_CHECKING:
+    from loadtest.report.records import Group, Summary
 
 
 def score(task: Task, metric: Metric, language: str, items: list[ItemScore]) -> Score:
@@ -101,13 +106,49 @@ def test_tags_are_compared_by_the_f1_of_their_sums() -> None:
     assert found.word is VerdictWord.BETTER
 
 
+def seen(cells: dict[str, dict[str, tuple[float, float]]]) -> Summary:
+    """Return an unloaded run of one request a cell, (tokens, seconds) each."""
+    every = [one for languages in cells.values() for one in languages.values()]
+
+    def mean(pairs: list[tuple[float, float]]) -> Group:
+        tokens, seconds = (sum(pair[k] for pair in pairs) / len(pairs) for k in (0, 1))
+        return group(tokens=tokens, service_s=seconds)
+
+    found = summary(mean(every), by_task={task: mean(list(of.values())) for task, of in cells.items()})
+    by_cell = {task: {code: mean([one]) for code, one in of.items()} for task, of in cells.items()}
+    return found.model_copy(update={"by_task_language": by_cell})
+
+
+def line(tokens: float) -> tuple[float, float]:
+    return tokens, 0.01 + 0.001 * tokens
+
+
 def test_tokens_explain_a_straight_line_whole() -> None:
-    by_language = {
-        code: group(tokens=tokens, service_s=0.01 + 0.001 * tokens)
-        for code, tokens in {"en": 10.0, "sw": 15.0, "el": 30.0, "yo": 42.0}.items()
+    cells = {
+        "xnli": {"en": line(10), "sw": line(15), "el": line(30), "yo": line(42)},
+        "xquad": {"en": line(200), "el": line(260)},
     }
-    fit = token_fit("old", summary(group(), by_language=by_language))
+    fit = token_fit("old", seen(cells))
     assert fit is not None
     assert [fit.intercept_s, fit.slope_s, fit.r_squared] == pytest.approx([0.01, 0.001, 1.0])
-    assert {point.language: point.tokens for point in fit.points}["el"] == 30.0
-    assert token_fit("old", summary(group(), by_language=dict(list(by_language.items())[:2]))) is None
+
+
+def test_a_language_is_not_dear_because_it_has_the_dear_task() -> None:
+    # Only English has xquad; on xnli it is the mean of three. All means: xnli 20, xquad 200, everything 65.
+    cells = {"xnli": {"en": line(20), "sw": line(15), "el": line(25)}, "xquad": {"en": line(200)}}
+    points = {point.name: point.tokens for point in language_points(seen(cells))}
+    assert points == pytest.approx({"en": 65.0, "sw": 60.0, "el": 70.0})
+
+
+def test_a_language_that_its_few_items_put_below_nothing_is_left_out() -> None:
+    # Mean of xquad 350, of everything 181; Chinese is 340 below its task.
+    cells = {
+        "xquad": {"zh": line(10), "el": line(690)},
+        "panx": {"en": line(12), "sw": line(12), "tr": line(14)},
+    }
+    points = {point.name: point.tokens for point in language_points(seen(cells))}
+    assert set(points) == {"el", "en", "sw", "tr"}
+
+
+def test_two_languages_have_no_fit() -> None:
+    assert token_fit("old", seen({"xnli": {"en": line(10), "sw": line(15)}})) is None
