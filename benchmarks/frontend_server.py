@@ -163,9 +163,16 @@ def main() -> None:
         match arm:
             case "service":
                 ready = asyncio.Event()
+
+                def fail() -> None:
+                    raise SystemExit("The service did not start; its log says why.")
+
                 settings = read_settings(catalogue=Path("none.toml"))
                 service = create_service(
-                    settings, make_device=lambda: NullDevice(tokenizer_file), on_ready=ready.set
+                    settings,
+                    make_device=lambda: NullDevice(tokenizer_file),
+                    on_ready=ready.set,
+                    on_failure=fail,
                 )
                 app = create_app(settings, service)
             case "cutting":
