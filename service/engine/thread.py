@@ -26,7 +26,7 @@ from service.engine.contract import Failed, Run, Warm
 from service.engine.device import Crew, Crewed, Swapping
 from service.engine.jobs import Job, Jobs
 from service.engine.sharing import tell_sharing
-from service.engine.warm_up import FIRST, MAX_RUNG_S, default_lane, rungs
+from service.engine.warm_up import FIRST, MAX_RUNG_BESIDE_S, MAX_RUNG_S, default_lane, rungs
 from service.errors import EngineError, NotReadyError, StartupError
 
 if TYPE_CHECKING:
@@ -159,9 +159,10 @@ class EngineThread:
             shape = loaded.shape if lane.layer is None else replace(loaded.shape, layer=lane.layer)
             if shape not in measurements:
                 ladder = tuple(rungs(max_positions=card.max_positions, max_batch_tokens=max_batch_tokens))
-                measurements[shape] = tuple(self._climb(ladder, partial(self._measure, lane)))
+                alone = self._climb(ladder, partial(self._measure, lane), MAX_RUNG_S)
+                measurements[shape] = tuple(alone)
                 if self._crew.side_by_side:
-                    beside = self._climb(ladder, partial(self._measure_beside, lane))
+                    beside = self._climb(ladder, partial(self._measure_beside, lane), MAX_RUNG_BESIDE_S)
                     measurements[replace(shape, beside=True)] = tuple(beside)
             seconds = self._clock() - began
             log.info("variant_ready", variant=card.name, head=card.head, seconds=round(seconds, 3))
@@ -192,13 +193,16 @@ class EngineThread:
         del self._loaded[served_as]
 
     def _climb(
-        self, ladder: Many[tuple[int, ...]], measure: Callable[[tuple[int, ...]], Measurement]
+        self,
+        ladder: Many[tuple[int, ...]],
+        measure: Callable[[tuple[int, ...]], Measurement],
+        max_rung_s: float,
     ) -> Iterator[Measurement]:
         for lengths in ladder:
             measure(lengths)  # the first run of a size allocates and chooses kernels
             measurement = measure(lengths)
             yield measurement
-            if self._jobs.closed or measurement.seconds > MAX_RUNG_S:
+            if self._jobs.closed or measurement.seconds > max_rung_s:
                 return
 
     def _measure(self, lane: Lane, lengths: tuple[int, ...], *, beside: bool = False) -> Measurement:

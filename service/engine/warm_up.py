@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 # So a shape is warm within a few seconds even on two CPU cores.
 MAX_RUNG_S: Final = 0.5
+# Of replicas side by side: their batches are shares of a backlog, and refine the model from the first one on.
+MAX_RUNG_BESIDE_S: Final = 0.15
 FIRST: Final = (16,)
 # Few and many tokens, short and long sequences: they tell the terms of the cost model apart.
 LADDER: Final = (
