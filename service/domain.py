@@ -261,7 +261,8 @@ class BatchReport:
     ``cut``: why the scheduler closed it. ``max_tokens``: the budget that it was cut by.
     ``engine_s``: how long the engine worked on it, retries included. ``predicted_s``: how long
     the cost model expected, 0 when it knew nothing. ``started_at``: on the engine, monotonic seconds.
-    ``traces``: of the requests that it served, those that have one.
+    ``traces``: of the requests that it served, those that have one. ``share``: of the device that it had,
+    less than 1 where others ran beside it.
     """
 
     variant: str
@@ -274,6 +275,7 @@ class BatchReport:
     failed: bool
     started_at: float = 0.0
     traces: tuple[TraceContext, ...] = ()
+    share: float = 1.0
 
 
 class Observer(Protocol):

@@ -9,6 +9,7 @@ from scripts.dashboards.queries import (
 )
 from scripts.dashboards.queries import (
     buckets,
+    increase,
     largest,
     latest,
     mean,
@@ -107,6 +108,7 @@ def _rate() -> Row:
                 "reqps",
                 [ranged(rate("xlmr_requests_total", "outcome"), "{{outcome}}")],
                 stacked=True,
+                width=12,
             ),
             series(
                 "Requests by variant",
@@ -114,6 +116,7 @@ def _rate() -> Row:
                 "reqps",
                 [ranged(rate("xlmr_requests_total", "variant"), "{{variant}}")],
                 stacked=True,
+                width=12,
             ),
             series(
                 "Work done",
@@ -123,6 +126,16 @@ def _rate() -> Row:
                     ranged(rate("xlmr_tokens_total"), "tokens"),
                     ranged(rate("xlmr_inputs_total"), "inputs"),
                 ],
+                width=12,
+            ),
+            series(
+                "Inputs by script",
+                "In which script inputs are written, by most of their letters; only with "
+                "--metrics-scripts true.",
+                "cps",
+                [ranged(rate("xlmr_inputs_by_script_total", "script"), "{{script}}")],
+                stacked=True,
+                width=12,
             ),
         ),
     )
@@ -263,15 +276,25 @@ def _processes() -> Row:
         panels=(
             series(
                 "CPU",
-                "Cores that each process uses; on a CPU device the forward pass is in it.",
+                "Cores that each instance uses, its processes together; on a CPU device the forward pass is "
+                "in it.",
                 "none",
                 [ranged(rate("process_cpu_seconds_total", "instance"), "{{instance}}")],
+                width=12,
             ),
             series(
                 "Memory",
                 "Resident memory; weights are mapped, so they count as far as they were touched.",
                 "bytes",
                 [ranged(total("process_resident_memory_bytes", "instance"), "{{instance}}")],
+                width=12,
+            ),
+            series(
+                "Processes started again",
+                "Processes of an instance that died and were started again; only with several HTTP workers.",
+                "none",
+                [ranged(increase("xlmr_process_restarts_total", "process"), "{{process}}")],
+                width=12,
             ),
             series(
                 "Builds",
@@ -283,6 +306,7 @@ def _processes() -> Row:
                         "{{version}} {{revision}}, torch {{torch}}, Python {{python}}",
                     )
                 ],
+                width=12,
             ),
         ),
     )

@@ -216,13 +216,14 @@ def _loaded() -> Row:
             listing(
                 "Variants",
                 "What each instance serves. Owned bytes are the variant's alone; shared ones it has in "
-                "common with variants on the same encoder. Canary: 1 while answers are those of the load.",
+                "common with variants on the same encoder. Canary: 1 while answers are those of the load. "
+                "From float32: the largest relative difference of a logit when it was loaded.",
                 [
                     latest(info),
                     latest(largest("xlmr_variant_owned_bytes", key)),
                     latest(largest("xlmr_variant_shared_bytes", key)),
                     latest(f"min by ({key}) ({select('xlmr_canary_ok')})"),
-                    latest(largest("xlmr_canary_max_relative_error_ratio", key)),
+                    latest(largest("xlmr_parity_max_relative_error_ratio", key)),
                 ],
                 columns={
                     "variant": "Variant",
@@ -234,22 +235,34 @@ def _loaded() -> Row:
                     "Value #B": "Owned",
                     "Value #C": "Shared",
                     "Value #D": "Canary",
-                    "Value #E": "Canary error",
+                    "Value #E": "From float32",
                 },
-                units={"Owned": "bytes", "Shared": "bytes", "Canary": "none", "Canary error": "percentunit"},
+                units={"Owned": "bytes", "Shared": "bytes", "Canary": "none", "From float32": "percentunit"},
             ),
             series(
                 "Canary error",
-                "Largest relative difference between an answer to the canary and the answer at load; what "
-                "counts as too much depends on the dtype.",
+                "Largest relative difference between an answer to the canary and the answer at load. Too "
+                "much is 1 %, or four times what batch mates made of it at load.",
                 "percentunit",
                 [ranged(largest("xlmr_canary_max_relative_error_ratio", "variant"), "{{variant}}")],
+                width=12,
+            ),
+            series(
+                "Canary checks",
+                "Checks by how they ended. Skipped ones were not answered: the queue was full, or their time "
+                "was over.",
+                "cps",
+                [ranged(rate("xlmr_canary_checks_total", "result"), "{{result}}")],
+                stacked=True,
+                width=12,
             ),
             series(
                 "Loads",
-                "Loads and swaps at the time when they happened, by how they ended.",
+                "Loads and swaps at the time when they happened, by how they ended. A catalogue that could "
+                "not be read is a failure of _catalogue.",
                 "none",
                 [ranged(increase("xlmr_variant_loads_total", "variant, result"), "{{variant}} {{result}}")],
+                width=12,
             ),
             series(
                 "Weights",
@@ -260,6 +273,7 @@ def _loaded() -> Row:
                     ranged(largest("xlmr_variant_shared_bytes"), "shared"),
                 ],
                 stacked=True,
+                width=12,
             ),
         ),
     )

@@ -338,7 +338,8 @@ class LocalBackend:
             structlog.get_logger().error("batch_failed", variant=batch.lane.variant, exc_info=run.error)
             engine_s += await self._retry_alone(batch, run.error)
         # Of the whole device: a replica that works while the others are idle keeps a part of it busy.
-        self._engine_busy_s += engine_s / (self._num_replicas if batch.beside else 1)
+        share = 1 / self._num_replicas if batch.beside else 1.0
+        self._engine_busy_s += engine_s * share
         self._num_batches += 1
         self._observer.batch_ended(
             BatchReport(
@@ -352,6 +353,7 @@ class LocalBackend:
                 failed=failed,
                 started_at=run.started_at,
                 traces=traces,
+                share=share,
             )
         )
 

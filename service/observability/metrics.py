@@ -194,7 +194,9 @@ class Metrics:
             "xlmr_batch_sequences", "Sequences in a batch.", buckets=SEQUENCES_EDGES, registry=registry
         )
         self._engine_busy = Counter(
-            "xlmr_engine_busy_seconds_total", "Time that the engine spent on batches.", registry=registry
+            "xlmr_engine_busy_seconds_total",
+            "Time that the whole engine spent on batches.",
+            registry=registry,
         )
         self._batch_fill = BulkHistogram(
             "xlmr_batch_fill_ratio",
@@ -411,7 +413,7 @@ class Metrics:
         tokens.add(report.num_tokens)
         sequences.add(report.num_sequences)
         fill.add(min(1.0, report.num_tokens / report.max_tokens))
-        self._busy.pending += report.engine_s
+        self._busy.pending += report.engine_s * report.share
         # A batch that failed says nothing of the model, nor does one before there was a model.
         if report.predicted_s > 0.0 and report.engine_s > 0.0 and not report.failed:
             series.predicted.pending += report.predicted_s

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from tests.deploy.metric_names import DESIGNED, exported_metrics
 from tests.deploy.panel_queries import load_dashboards
 from tests.deploy.prometheus_rules import alerts
 
@@ -21,8 +22,25 @@ def test_every_dashboard_is_explained() -> None:
     assert set(re.findall(r"`/d/([\w-]+)`", TEXT)) == {board["uid"] for board in load_dashboards().values()}
 
 
+ROW = re.compile(r"^\| `(xlmr_\w+)` \| (\w+) \| ([\w, ]*?) ?\| (.+) \|$", re.MULTILINE)
+
+
+def test_the_table_of_metrics_is_that_of_the_service() -> None:
+    """Name, type and labels; the load tester's own have a table of theirs."""
+    told = {
+        name: (kind, frozenset(filter(None, labels.split(", "))))
+        for name, kind, labels, _ in ROW.findall(TEXT)
+    }
+    known = {
+        metric.name: (metric.kind, frozenset(metric.labels))
+        for metric in (*exported_metrics(), *DESIGNED)
+        if metric.name.startswith("xlmr_") and not metric.name.startswith("xlmr_load_")
+    }
+    assert told == known
+
+
 def test_links_within_the_page_lead_somewhere() -> None:
-    anchors = {heading.lower().replace(" ", "-").replace(":", "") for heading in HEADINGS}
+    anchors = {heading.lower().replace(" ", "-").replace(":", "").replace(",", "") for heading in HEADINGS}
     links = re.findall(r"\]\(#([\w-]+)\)", TEXT)
     assert links
     assert set(links) <= anchors

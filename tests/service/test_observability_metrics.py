@@ -128,6 +128,7 @@ def test_batches_count_with_their_cut_and_size(registry: CollectorRegistry, metr
                 engine_s=0.25,
                 predicted_s=predicted_s,
                 failed=failed,
+                share=0.5 if failed else 1.0,
             )
         )
     metrics.flush()
@@ -138,7 +139,8 @@ def test_batches_count_with_their_cut_and_size(registry: CollectorRegistry, metr
     assert read("xlmr_batch_tokens_bucket", {"le": "64.0"}) == 1.0
     assert read("xlmr_batch_sequences_sum") == 6.0
     assert read("xlmr_batch_sequences_bucket", {"le": "2.0"}) == 3.0
-    assert read("xlmr_engine_busy_seconds_total") == 0.75
+    # One had half of the device, beside another.
+    assert read("xlmr_engine_busy_seconds_total") == 0.25 + 0.125 + 0.25
     assert read("xlmr_batch_fill_ratio_sum") == pytest.approx(0.5 + 0.015 + 1.0)
     # Only the first has a prediction that can be held against what it took.
     assert read("xlmr_batch_predicted_seconds_total", {"variant": "v"}) == 0.2
