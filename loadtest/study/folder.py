@@ -8,7 +8,7 @@
       traces/base         items and gold; the others hold schedules of the same items
       runs/NAME           one run each; it is complete when its summary is there
       index/ARM           candidates' vectors, made once an arm
-      logs/               what the servers wrote
+      logs/               what the servers wrote; server.json names the one that runs now
       study.json          the record; report.html the page
 """
 

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Self, cast
 
 from loadtest.driver.run import Silence
 from loadtest.study.cores import pinned
+from loadtest.study.left_over import end_left_over, forget, remember
 from loadtest.study.study_file import StudyError
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
     from loadtest.driver.run import Show
 
+NOTE = "server.json"
 STOP_TIMEOUT_S = 45.0  # the service drains within 30 s
 _PLACEHOLDER = re.compile(r"\{([a-z_]+)\}")
 
@@ -122,7 +124,7 @@ class Watched:
 def running(
     command: list[str], *, here: Path, out: Path, cpus: frozenset[int] | None, log: Path
 ) -> Iterator[Server]:
-    """Start a server from a command with placeholders, and stop it on the way out.
+    """Start a server from a command with placeholders, and stop it on the way out; one left over ends first.
 
     Raises:
         StudyError: the command cannot be started.
@@ -130,6 +132,8 @@ def running(
     port = free_port()
     words = {"here": str(here), "out": str(out), "python": sys.executable, "port": str(port)}
     argv = [_filled(part, words) for part in command]
+    note = out / NOTE
+    end_left_over(note, STOP_TIMEOUT_S)
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as sink, pinned(cpus):
         try:
@@ -137,9 +141,11 @@ def running(
         except OSError as error:
             raise StudyError(f"the server cannot be started ({argv[0]}: {error.strerror})") from error
     try:
+        remember(note, process.pid)
         yield Server(url=f"http://127.0.0.1:{port}", process=process, log=log)
     finally:
         _stop(process)
+        forget(note)
 
 
 def _filled(part: str, words: Mapping[str, str]) -> str:
