@@ -23,7 +23,7 @@ from fastapi import FastAPI
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
 from starlette.middleware import Middleware
 
-from models.tokenizer import Tokenizers
+from models.tokenizer import TokenizerError, Tokenizers
 from models.variant import CatalogueError, load_catalogue
 from service.api.context import RequestContext
 from service.api.failures import install_failures
@@ -48,7 +48,7 @@ from service.observability.observers import Observers
 from service.observability.tracing import Tracing, current_trace, open_tracing
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Mapping
     from collections.abc import Sequence as Many
     from pathlib import Path
     from types import ModuleType
@@ -106,6 +106,7 @@ class Service:
         self.exposition = self._own_exposition if exposition is None else exposition
         self._source = source
         self._reloads: set[asyncio.Task[None]] = set()
+        self._tokenizers: dict[str, Tokenizer] = {}
         self._events = events
         self._open_metrics = open_metrics
         self._on_ready = on_ready
@@ -179,7 +180,7 @@ class Service:
             await self._source.open()
             cards = self.backend.cards()
             files = {card.tokenizer for card in cards}
-            read = partial(_read_tokenizers, files)
+            read = partial(_read_tokenizers, files, self._tokenizers)
             tokenizers = await asyncio.get_running_loop().run_in_executor(self._encoders, read)
         except NotReadyError:
             return False  # stopped meanwhile
@@ -190,6 +191,7 @@ class Service:
             log.exception("start_failed")
             self._fail(StartupError(f"Loading failed ({type(error).__name__}); the log says where."))
             return False
+        self._tokenizers = tokenizers
         self._open_metrics(cards)
         self.predictor.open(tokenizers)
         log.info(ready, variants=len(cards), seconds=round(time.monotonic() - began_at, 3))
@@ -459,10 +461,21 @@ def _torch_device(settings: Settings, variants: tuple[Variant, ...]) -> Device:
     return TorchDevice(variants, options)
 
 
-def _read_tokenizers(files: set[str]) -> dict[str, Tokenizer]:
-    """Read each tokenizer once, and let it cut a word, which starts the library's threads."""
+def _read_tokenizers(files: set[str], known: Mapping[str, Tokenizer]) -> dict[str, Tokenizer]:
+    """Read each tokenizer once, and let it cut a word, which starts the library's threads.
+
+    ``known``: those that were read before; one whose file is gone by now is used on.
+    """
     read = Tokenizers()
-    tokenizers = {file: read.get(file) for file in sorted(files)}
+    tokenizers: dict[str, Tokenizer] = {}
+    for file in sorted(files):
+        try:
+            tokenizers[file] = read.get(file)
+        except TokenizerError as error:
+            if file not in known:
+                raise
+            tokenizers[file] = known[file]
+            structlog.get_logger().warning("tokenizer_not_read_again", reason=str(error))
     for tokenizer in tokenizers.values():
         tokenizer.encode(["word"])
     return tokenizers

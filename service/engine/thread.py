@@ -180,11 +180,11 @@ class EngineThread:
         return device
 
     def _install(self, loaded: Loaded) -> None:
-        self._swapping().install(loaded)
         self._loaded[loaded.card.served_as] = loaded
         try:
+            self._swapping().install(loaded)
             self._measure(default_lane(loaded.card), FIRST)
-        except StartupError:
+        except Exception:
             self._drop(loaded.card.served_as)
             raise
 

@@ -17,7 +17,9 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from models.synthetic import write_checkpoint
+from models.tokenizer import TokenizerError, bundled_file
 from models.variant import HeadKind
+from service.app import _read_tokenizers
 from tests.service.serving import Series
 
 if TYPE_CHECKING:
@@ -80,6 +82,17 @@ def ask(client: httpx2.Client) -> tuple[str, tuple[float, ...]]:
 def log_events(folder: Path) -> list[str]:
     lines = (folder / "log").read_text(encoding="utf-8").splitlines()
     return [json.loads(line).get("event") for line in lines if line.startswith("{")]
+
+
+def test_a_tokenizer_whose_file_is_gone_is_used_on(tmp_path: Path) -> None:
+    """The variant that was swapped may be another one: it must not take this one down."""
+    file = tmp_path / "tokenizer.json"
+    file.write_bytes(bundled_file().read_bytes())
+    first = _read_tokenizers({str(file)}, {})
+    file.unlink()
+    assert _read_tokenizers({str(file)}, first) == first
+    with pytest.raises(TokenizerError):
+        _read_tokenizers({str(file)}, {})
 
 
 @pytest.mark.parametrize("more", [(), ("--http-workers", "2")], ids=["one process", "two workers"])

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from models.variant import Variant
+    from service.engine.device import Loaded
 
 pytestmark = pytest.mark.anyio
 LABELS = ("a", "b", "c")
@@ -234,6 +235,27 @@ async def test_variants_come_and_go_with_the_catalogue(tmp_path: Path) -> None:
         world.catalogue.write_text(first + second, encoding="utf-8")
         await world.swapping.reload()
         assert sorted(one.served_as for one in world.backend.cards()) == ["v#1", "w"]
+
+
+async def test_what_fails_on_the_device_leaves_nothing_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path, seed=1)
+    async with started(tmp_path) as world:
+        before = await world.logits(world.card)
+
+        def install(_: Loaded) -> None:
+            raise RuntimeError("no memory for another recording")
+
+        monkeypatch.setattr(world.device, "install", install)
+        write(tmp_path, seed=2)
+        await world.swapping.reload()
+        assert world.backend.statistics().num_failed_loads == {"v": 1}
+        assert world.device._models.keys() == {"v"}
+        assert await world.logits(world.card) == before
+        monkeypatch.undo()
+        await world.swapping.reload()
+        assert world.card.served_as == "v#2"
 
 
 async def test_the_canary_holds_new_weights_to_their_own_answers(tmp_path: Path) -> None:
