@@ -28,7 +28,9 @@ if TYPE_CHECKING:
 # What makes two traces one, and two machines one; versions of the service are what is compared.
 TRACE_KEYS = ("law", "duration_s", "seed", "num_arrivals", "items_sha256", "gold_sha256", "options")
 MACHINE_KEYS = ("machine", "cpu_model", "num_cores", "affinity", "kernel", "python", "packages")
-MEASURES = (Measure.P50, Measure.P95, Measure.P99, Measure.GOODPUT, Measure.OFFLINE_INPUTS)
+# Below saturation an open loop completes what it was offered: its throughput compares schedules, not servers.
+OPEN_MEASURES = (Measure.P50, Measure.P95, Measure.P99, Measure.GOODPUT)
+OFFLINE_MEASURES = (Measure.OFFLINE_INPUTS, Measure.OFFLINE_TOKENS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,10 +95,16 @@ def against(
     unlike = dict.fromkeys(text for old, fresh in pairs for text in _differences(old, fresh))
     usable = [(old, fresh) for old, fresh in pairs if old.valid and fresh.valid]
     return Against(
-        changes=tuple(_change(measure, usable, margins, rng) for measure in MEASURES),
+        changes=tuple(_change(measure, usable, margins, rng) for measure in _measures(pairs)),
         num_pairs=len(usable),
         unlike=tuple(unlike),
     )
+
+
+def _measures(pairs: Sequence[tuple[Summary, Summary]]) -> tuple[Measure, ...]:
+    """Return what these runs can be compared in, by how their requests were sent."""
+    is_offline = any(run.trace.get("law") == "offline" for pair in pairs for run in pair)
+    return OFFLINE_MEASURES if is_offline else OPEN_MEASURES
 
 
 def _change(

@@ -1,0 +1,106 @@
+"""New runs against old ones: paired by replicate, refused where they are not alike, judged where they are."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from loadtest.analysis.equivalence import Verdict
+from loadtest.study.against_baseline import against, read_runs
+from loadtest.study.measures import Measure
+from loadtest.study.study_file import MarginsTable, StudyError
+from tests.loadtest.study.made_up import group, summary
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from loadtest.report.records import Summary
+    from loadtest.study.against_baseline import Against
+
+
+def runs(ratio: float, law: str = "poisson:40", num: int = 6, *, valid: bool = True) -> list[Summary]:
+    """Return replicates ``ratio`` times as slow as ten milliseconds, each a hair apart."""
+    found = []
+    for k in range(num):
+        seconds = 0.01 * ratio * (1 + 0.002 * (-1) ** k)
+        seen = group(seconds, 3 * seconds, inputs_per_s=1 / seconds, in_time=1.0)
+        made = summary(seen, reasons=() if valid else ("late",))
+        found.append(
+            made.model_copy(update={"trace": {"law": law, "seed": k}, "environment": {"num_cores": 2}})
+        )
+    return found
+
+
+def compared(old: list[Summary], new: list[Summary]) -> Against:
+    return against(old, new, MarginsTable(), np.random.default_rng(1))
+
+
+def words(found: Against) -> dict[Measure, Verdict]:
+    return {change.measure: change.found.verdict for change in found.changes if change.found is not None}
+
+
+def test_replicates_that_are_slower_are_a_regression_and_equal_ones_are_not() -> None:
+    slower = compared(runs(1.0), runs(1.2))
+    assert words(slower) == {
+        Measure.P50: Verdict.SLOWER,
+        Measure.P95: Verdict.SLOWER,
+        Measure.P99: Verdict.SLOWER,
+        Measure.GOODPUT: Verdict.EQUIVALENT,
+    }
+    assert [change.measure for change in slower.regressed] == [Measure.P50, Measure.P95, Measure.P99]
+    assert slower.changes[0].ratio == pytest.approx(1.2)
+    equal = compared(runs(1.0), runs(1.0))
+    assert set(words(equal).values()) == {Verdict.EQUIVALENT}
+    assert not equal.regressed
+    assert not equal.open
+
+
+def test_an_open_loops_throughput_is_no_verdict_and_an_offline_runs_is() -> None:
+    assert not {Measure.OFFLINE_INPUTS, Measure.OFFLINE_TOKENS} & set(words(compared(runs(1.0), runs(1.2))))
+    offline = compared(runs(1.0, "offline"), runs(1.2, "offline"))
+    assert words(offline) == {
+        Measure.OFFLINE_INPUTS: Verdict.SLOWER,
+        Measure.OFFLINE_TOKENS: Verdict.SLOWER,
+    }
+    assert offline.changes[0].ratio == pytest.approx(1 / 1.2)
+
+
+def test_one_pair_has_a_ratio_and_no_verdict() -> None:
+    found = compared(runs(1.0, num=1), runs(1.5, num=1))
+    assert set(words(found).values()) == {Verdict.INCONCLUSIVE}
+    assert found.open
+    assert [change.measure for change in found.beyond(1.4)] == [Measure.P50, Measure.P95, Measure.P99]
+    assert found.beyond(1.6) == ()
+
+
+def test_what_differs_beside_what_is_measured_is_told_once() -> None:
+    new = [run.model_copy(update={"environment": {"num_cores": 8}}) for run in runs(1.0)]
+    found = compared(runs(1.0), [run.model_copy(update={"trace": {**run.trace, "seed": 9}}) for run in new])
+    assert "environment.num_cores: 2 against 8" in found.unlike
+    assert sum(text.startswith("environment") for text in found.unlike) == 1
+    assert "trace.seed: 0 against 9" in found.unlike
+
+
+def test_a_pair_with_a_run_that_is_not_valid_does_not_speak() -> None:
+    found = compared(runs(1.0), [*runs(1.0, num=5), *runs(5.0, num=1, valid=False)])
+    assert found.num_pairs == 5
+    assert not found.regressed
+    with pytest.raises(StudyError, match="6 runs cannot be paired with 5"):
+        compared(runs(1.0), runs(1.0, num=5))
+
+
+def test_a_folder_of_replicates_is_read_in_order(tmp_path: Path) -> None:
+    for k, run in enumerate(runs(1.0, num=2)):
+        (tmp_path / f"run-{k}").mkdir()
+        (tmp_path / f"run-{k}" / "summary.json").write_text(run.model_dump_json(), encoding="utf-8")
+    found = read_runs(tmp_path)
+    assert [run.trace["seed"] for run in found] == [0, 1]
+    assert math.isclose(found[0].overall.latency_s.p50 or 0.0, 0.01002)
+    (tmp_path / "run-1" / "summary.json").write_text("{}", encoding="utf-8")
+    with pytest.raises(StudyError, match="of another version"):
+        read_runs(tmp_path)
+    with pytest.raises(StudyError, match="holds no run"):
+        read_runs(tmp_path / "nothing")
