@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import httpx2
@@ -62,6 +63,22 @@ def test_company_changes_no_digit_of_an_answer(other: Served) -> None:
         together = other.outputs(variant, inputs)
         alone: list[dict[str, Any]] = [other.outputs(variant, [one])[0] for one in inputs]
         assert together == alone
+
+
+def test_replicas_at_work_change_no_digit_of_an_answer(mini_catalogue: Path) -> None:
+    inputs = [{"text": text} for text in TEXTS]
+    with served(
+        mini_catalogue, dtype="int8", variants="classify,embed", torch_threads=2, replicas=2
+    ) as running:
+        alone = {
+            (variant, index): running.outputs(variant, [one])
+            for variant in ("classify", "embed")
+            for index, one in enumerate(inputs)
+        }
+        asked = [*alone] * 8
+        with ThreadPoolExecutor(12) as pool:
+            answers = list(pool.map(lambda key: running.outputs(key[0], [inputs[key[1]]]), asked))
+    assert answers == [alone[key] for key in asked]
 
 
 def test_too_far_from_float32_never_becomes_ready(mini_catalogue: Path) -> None:
