@@ -100,7 +100,8 @@ class Connection:
                 try:
                     return await self._ask(request)
                 except (ConnectionError, asyncio.IncompleteReadError) as error:
-                    if not was_open or getattr(error, "partial", b""):
+                    had_begun = isinstance(error, asyncio.IncompleteReadError) and error.partial
+                    if not was_open or had_begun:
                         raise
                     self.close()
                     return await self._ask(request)
