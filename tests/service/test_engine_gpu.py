@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -77,6 +78,24 @@ def test_answers_do_not_depend_on_batch_mates_nor_on_graphs(
     for ids, part in zip(sequences, parts, strict=True):
         alone = runs.forward(lane_of(head), pack([ids], padding_idx=loaded[head].padding_idx))
         assert np.abs(part.reshape(alone.shape) - alone).max() <= bound * largest
+
+
+def test_batches_that_overlap_give_the_answers_of_batches_one_by_one(
+    device: tuple[TorchDevice, dict[str, Loaded]],
+) -> None:
+    runs, loaded = device
+    assert runs.crew().num_threads > 1
+    padding_idx = loaded["classify"].padding_idx
+    # Recorded and unrecorded ones, in memory that the next but one uses again.
+    shapes = ([7, 60], [512] * 12, [3], [130, 2, 64], [512] * 20, [9] * 30)
+    batches = [pack(sequences_of(lengths), padding_idx=padding_idx) for lengths in shapes]
+    wanted = [runs.forward(lane_of("classify"), batch) for batch in batches]
+    with ThreadPoolExecutor(runs.crew().num_threads) as pool:
+        seen = list(
+            pool.map(lambda n: runs.forward(lane_of("classify"), batches[n % len(shapes)]), range(60))
+        )
+    for index, output in enumerate(seen):
+        assert np.array_equal(output, wanted[index % len(shapes)])
 
 
 def test_each_variant_tells_its_parity(device: tuple[TorchDevice, dict[str, Loaded]]) -> None:
