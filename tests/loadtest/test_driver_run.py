@@ -72,21 +72,22 @@ def lindley(times_us: list[int], service_s: float, stall_at_s: float, stall_s: f
 
 
 def test_two_processes_send_exactly_the_schedule(tmp_path: Path) -> None:
-    times_us = every(0.01, 200)
+    """A thousand a second for two seconds."""
+    times_us = every(0.001, 2_000)
     with null_server() as world:
         result, samples, record = go(
             world, tmp_path, times_us, processes=2, replicate=3, command=("xlmr-load", "run")
         )
         asked = world.asked()
-    assert sorted(asked) == sorted(f"text {i}" for i in range(200))
-    assert (result.status, result.num_recorded, result.num_workers_lost) == (Status.COMPLETE, 200, 0)
-    assert samples["i"].to_list() == list(range(200))
+    assert sorted(asked) == sorted(f"text {i}" for i in range(2_000))
+    assert (result.status, result.num_recorded, result.num_workers_lost) == (Status.COMPLETE, 2_000, 0)
+    assert samples["i"].to_list() == list(range(2_000))
     assert samples["intended_us"].to_list() == times_us
-    assert samples["item"].to_list() == [f"xnli/sw/{i}" for i in range(200)]
+    assert samples["item"].to_list() == [f"xnli/sw/{i}" for i in range(2_000)]
     assert samples.select(
         pl.col("status", "error", "censored", "arm", "replicate", "variant").unique()
     ).rows() == [(200, None, False, "arm-a", 3, "v.xnli")]
-    assert samples["tokens"].to_list() == [7] * 200
+    assert samples["tokens"].to_list() == [7] * 2_000
     assert json.loads(samples["answer"][0])["label"] == "neutral"
     assert (samples["sent_us"] >= samples["intended_us"]).all()
     lateness_us = (samples["sent_us"] - samples["intended_us"]).to_numpy()
@@ -94,7 +95,7 @@ def test_two_processes_send_exactly_the_schedule(tmp_path: Path) -> None:
     assert len({worker["identity"]["pid"] for worker in record["workers"]}) == 2
     assert record["command"] == "xlmr-load run"
     gauges = record["gauges"]
-    assert (gauges["num_scheduled"], gauges["num_workers"], gauges["changed_weights"]) == (200, 2, [])
+    assert (gauges["num_scheduled"], gauges["num_workers"], gauges["changed_weights"]) == (2_000, 2, [])
     assert 0 < gauges["generator_cpu_ratio"] < 1
     assert abs(gauges["clock_drift_ratio"]) < 0.01
     assert gauges["hub_delay_p99_s"] >= 0
