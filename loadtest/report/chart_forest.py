@@ -138,6 +138,8 @@ def _reach(rows: Sequence[dict[str, Any]]) -> float:
 
 def _chart(shown: Sequence[Comparison], aa: Sequence[Comparison], canvas: Canvas) -> Any:
     rows, aa_rows = [_row(comparison) for comparison in shown], _aa_rows(aa)
+    if canvas.narrow:
+        shorten(rows, aa_rows)
     names = list(dict.fromkeys(row["name"] for row in (*rows, *aa_rows)))
     x = _ratio_axis(_reach([*rows, *aa_rows]), canvas)
     y = _name_axis(names, canvas)
@@ -166,6 +168,21 @@ def _chart(shown: Sequence[Comparison], aa: Sequence[Comparison], canvas: Canvas
         ticks,
     )
     return alt.layer(*layers).properties(width=canvas.width, height=alt.Step(ROW_HEIGHT))
+
+
+def shorten(*tables: list[dict[str, Any]]) -> None:
+    """Put what tells rows apart first, since narrow labels are cut at their ends; alike ones stay as they are."""
+    short = {row["name"]: _short(row["name"]) for table in tables for row in table}
+    if len(set(short.values())) == len(short):
+        for table in tables:
+            for row in table:
+                row["name"] = short[row["name"]]
+
+
+def _short(name: str) -> str:
+    measure, _, where = name.partition(", ")
+    measure = measure.replace(" latency at ", " at ").removesuffix(" load")
+    return f"{where}: {measure}" if where else measure
 
 
 def _ratio_axis(reach: float, canvas: Canvas) -> alt.X:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from loadtest.report.chart_forest import forest_figure
+from loadtest.report.chart_forest import forest_figure, shorten
 from loadtest.report.chart_sweep import sweep_figure
 from loadtest.report.chart_tokens import tokens_figure
 from loadtest.report.ratio_map import ratio_map
@@ -98,6 +98,26 @@ def test_the_forest_has_every_comparison_but_single_cells(record: StudyRecord) -
     assert "A/A p95 latency" in figure.alternative
     ratio = math.exp(record.comparisons[0].log_ratio or 0.0)
     assert f"{record.comparisons[0].name}: ratio {ratio:.3f}" in figure.alternative
+
+
+def test_a_narrow_forest_puts_first_what_tells_its_rows_apart(record: StudyRecord) -> None:
+    usual = record.comparisons[0]
+    names = ["p50 latency at 30% load", "p50 latency at 30% load, xnli", "p50 latency at 30% load, panx"]
+    found = record.model_copy(
+        update={"comparisons": tuple(usual.model_copy(update={"name": name}) for name in names)}
+    )
+    figure = forest_figure(found)
+    assert figure is not None
+    assert all(f">{name}<" in figure.wide for name in names)
+    assert all(
+        f">{name}<" in figure.narrow for name in ("p50 at 30%", "xnli: p50 at 30%", "panx: p50 at 30%")
+    )
+
+
+def test_names_that_would_become_alike_are_not_shortened() -> None:
+    rows = [{"name": "p50 latency at 30% load"}, {"name": "p50 at 30%"}]
+    shorten(rows)
+    assert [row["name"] for row in rows] == ["p50 latency at 30% load", "p50 at 30%"]
 
 
 def test_what_a_study_did_not_measure_is_not_drawn(record: StudyRecord) -> None:
