@@ -57,7 +57,7 @@ def service_process(catalogue: Path, variants: list[str], folder: Path) -> Itera
         "--variants",
         ",".join(variants),
     ]
-    command += ["--canary-interval-s", str(CANARY_S)]
+    command += ["--canary-interval-s", str(CANARY_S), "--http-workers", "2", "--metrics-scripts", "true"]
     command += ["--device", "cpu", "--torch-threads", "1", "--port", "0", "--ready-file", str(ready)]
     with (folder / "service.log").open("wb") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log, env=os.environ | {"OMP_NUM_THREADS": "1"})
