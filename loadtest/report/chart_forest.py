@@ -171,7 +171,7 @@ def _chart(shown: Sequence[Comparison], aa: Sequence[Comparison], canvas: Canvas
 
 
 def shorten(*tables: list[dict[str, Any]]) -> None:
-    """Put what tells rows apart first, since narrow labels are cut at their ends; alike ones stay as they are."""
+    """Put what tells rows apart first, since narrow labels are cut at their ends; never make two alike."""
     short = {row["name"]: _short(row["name"]) for table in tables for row in table}
     if len(set(short.values())) == len(short):
         for table in tables:
