@@ -218,16 +218,16 @@ def test_a_catalogue_may_mix_dtypes(mini_catalogue: Path, tmp_path: Path) -> Non
 def test_replicas_answer_at_once_with_the_bits_of_the_whole_device(
     mini_catalogue: Path, dtype: str, threads: None
 ) -> None:
-    device, variants = load(mini_catalogue, dtype=dtype, num_threads=2, num_replicas=2)
+    device, variants = load(mini_catalogue, 1, dtype=dtype, num_threads=2, num_replicas=2)
     assert device.crew() == Crew(num_threads=2, side_by_side=True)
     rng = np.random.default_rng(2)
-    sequences = [rng.integers(4, 500, length).astype(np.int32) for length in (1, 9, 200, 33)]
-    for loaded in variants:
-        lane, batch = Lane(variant=loaded.card.name), pack(sequences, padding_idx=loaded.padding_idx)
-        wanted = device.forward(lane, batch)
-        with ThreadPoolExecutor(3) as pool:
-            seen = [pool.submit(device.forward_beside, lane, batch) for _ in range(9)]
-            assert all(np.array_equal(one.result(), wanted) for one in seen)
+    sequences = [rng.integers(4, 500, length).astype(np.int32) for length in (1, 9, 70, 33)]
+    lane = Lane(variant=variants[0].card.name)
+    batch = pack(sequences, padding_idx=variants[0].padding_idx)
+    wanted = device.forward(lane, batch)
+    with ThreadPoolExecutor(2) as pool:
+        seen = [pool.submit(device.forward_beside, lane, batch) for _ in range(6)]
+        assert all(np.array_equal(one.result(), wanted) for one in seen)
 
 
 def test_replicas_share_the_cores_and_are_measured_and_told(
@@ -244,11 +244,11 @@ def test_replicas_share_the_cores_and_are_measured_and_told(
 
 def test_given_replicas_are_not_measured(mini_catalogue: Path, threads: None) -> None:
     with structlog.testing.capture_logs() as logs:
-        device, _ = load(mini_catalogue, 1, num_threads=4, num_replicas=2)
+        device, _ = load(mini_catalogue, 1, num_threads=2, num_replicas=2)
     assert not {"threads_chosen", "replicas_chosen"} & {line["event"] for line in logs}
     batch = pack([np.array([0, 5, 2], dtype=np.int32)], padding_idx=1)
     counts = {}
     for run in (device.forward, device.forward_beside):
         run(Lane(variant="classify"), batch)
         counts[run.__name__] = torch.get_num_threads()
-    assert counts == {"forward": 4, "forward_beside": 2}
+    assert counts == {"forward": 2, "forward_beside": 1}
