@@ -79,6 +79,10 @@ class Prometheus:
             assert time.monotonic() < deadline, f"not within {deadline_s:.0f} s: {what}"
             time.sleep(_POLL_S)
 
+    def wait_until_data(self, query: str) -> None:
+        """Ask until a query gives something."""
+        self.wait(query, lambda: bool(self.values(query)))
+
     def wait_for(self, query: str, expected: float) -> None:
         """Ask until a query's sum is what it must be; say what it was otherwise."""
         with contextlib.suppress(AssertionError):

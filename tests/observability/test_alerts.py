@@ -49,7 +49,7 @@ def test_alerts_fire_in_their_fault_and_in_no_other_run(watched: Watched, tmp_pa
             prometheus.set_targets(trouble.name, address)
             if trouble.edit is not None:  # not before Prometheus knows that nothing has failed so far
                 none_failed = f'xlmr_variant_loads_total{{job="{trouble.name}", result="failed"}} == 0'
-                prometheus.wait("a first scrape", lambda query=none_failed: bool(prometheus.values(query)))
+                prometheus.wait_until_data(none_failed)
                 reload()
         watched.service.process.kill()
         fired_when_killed = {("xlmr-serve", "XlmrInstanceDown")}
