@@ -14,7 +14,8 @@ import polars as pl
 
 from loadtest.analysis.fit import fit
 from loadtest.analysis.percentiles import rank
-from loadtest.analysis.validity import Bounds, Check, Measurements, check
+from loadtest.analysis.validity import check
+from loadtest.analysis.validity_terms import Bounds, Check, Measurements
 from loadtest.report.frames import with_durations
 from loadtest.report.run_files import COMPLETE, OPEN
 from loadtest.trace.arrivals import LawError, parse_law

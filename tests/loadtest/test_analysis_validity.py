@@ -11,7 +11,8 @@ import pytest
 from scipy import stats
 
 from loadtest.analysis.fit import anderson_cdf, anderson_squared, fit
-from loadtest.analysis.validity import Bounds, Measurements, check, reasons
+from loadtest.analysis.validity import check, reasons
+from loadtest.analysis.validity_terms import Bounds, Measurements
 from loadtest.trace.arrivals import parse_law
 from loadtest.trace.seeds import streams
 
