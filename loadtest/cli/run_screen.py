@@ -67,7 +67,8 @@ class RunScreen:
         """Show a reading: offered, achieved, in flight, lateness, errors and the time left."""
         self._bar("starting the generator", 1, 1, "")
         left_s = reading.remaining_s
-        note = "" if left_s is None else f"{left_s:.0f} s left"
+        ended = reading.num_done >= reading.num_scheduled
+        note = "" if left_s is None or ended else f"{left_s:.0f} s left"
         if left_s == 0 and reading.num_inflight:
             note = "waiting for the last answers"
         self._bar("sending", reading.num_scheduled, reading.num_done, note)

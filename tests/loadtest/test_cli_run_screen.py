@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
@@ -47,6 +48,13 @@ def test_every_reading_is_whole_at_any_width(width: int) -> None:
         assert name in words
     lines = [line for line in frame.replace("\r", "").split("\n") if "\x1b" not in line]
     assert max(map(len, lines)) <= width
+
+
+def test_what_has_ended_has_no_time_left() -> None:
+    ended = replace(READING, elapsed_s=60.0, num_due=2_400, num_sent=2_400, num_done=2_400)
+    assert "left" not in shown(ended, width=80)
+    last = replace(ended, num_done=2_399)
+    assert "waiting for the last answers" in " ".join(shown(last, width=100).split())
 
 
 def test_a_log_gets_a_sentence_every_ten_seconds() -> None:
