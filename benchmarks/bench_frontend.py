@@ -16,6 +16,7 @@ import argparse
 import json
 import os
 import random
+import signal
 import sys
 import tempfile
 import time
@@ -199,6 +200,7 @@ def read_arguments() -> argparse.Namespace:
 
 def main() -> int:
     """Measure, print, write."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that servers are ended too
     arguments, console = read_arguments(), Console(width=150)
     with console.status("reading texts"):
         texts = {mix: Texts(arguments.data, mix, arguments.seed) for mix in (PAIRS, MIXED)}

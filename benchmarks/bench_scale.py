@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import json
 import random
+import signal
 import sys
 import tempfile
 import time
@@ -248,6 +249,7 @@ def read_arguments() -> argparse.Namespace:
 
 def main() -> int:
     """Measure, print, write."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that servers are ended too
     arguments, console = read_arguments(), Console(width=150)
     record: dict[str, Any] = {"parts": {}}
     earlier = arguments.out / "scale.json"

@@ -51,7 +51,8 @@ def _panel(part: str, cells: list[dict[str, Any]]) -> Any:
     names = list(dict.fromkeys(row["line"] for row in rows))
     logarithmic = part == "length"
     scale = alt.Scale(type="log", base=2) if logarithmic else alt.Scale(zero=True)
-    base = alt.Chart(alt.Data(values=rows), title=TITLES[part], width=_WIDTH, height=_HEIGHT).encode(
+    data = alt.Data(values=rows)  # type: ignore[no-untyped-call]  # altair leaves it untyped
+    base = alt.Chart(data, title=TITLES[part], width=_WIDTH, height=_HEIGHT).encode(
         x=alt.X("x:Q", title=along, scale=scale, axis=alt.Axis(values=sorted({row["x"] for row in rows}))),
         y=alt.Y("y:Q", title=up, scale=alt.Scale(type="log") if logarithmic else alt.Scale(zero=True)),
         color=alt.Color(
