@@ -116,10 +116,9 @@ def _quick_study(work: Path) -> Path:
 
 
 def _elapsed_s(study: Path) -> float:
-    """Return how long the study took, pauses between two sittings left out."""
+    """Return how long the study took until its last run was judged, pauses between two sittings left out."""
     moments = [(study / "declared.json").stat().st_mtime]
     moments += sorted(path.stat().st_mtime for path in study.glob("runs/*/summary.json"))
-    moments.append((study / "report.html").stat().st_mtime)
     steps = [after - before for before, after in itertools.pairwise(moments)]
     return sum(step for step in steps if step < PAUSE_S)
 

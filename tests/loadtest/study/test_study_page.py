@@ -71,7 +71,7 @@ def test_the_page_says_what_was_found() -> None:
 @pytest.mark.parametrize(
     ("changes", "row"),
     [
-        ({"elapsed_s": 500.0}, "| the whole study | <= 480 s | 500 s | **no** |"),
+        ({"elapsed_s": 500.0}, "| the whole study, up to its page | <= 480 s | 500 s | **no** |"),
         (
             {"runs": [RUN, {**RUN, "valid": False, "reasons": ["Lateness: 9 ms."]}]},
             "| valid runs | all | 1 of 2 | **no** |",
