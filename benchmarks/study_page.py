@@ -69,7 +69,7 @@ def _goals(found: dict[str, Any]) -> list[tuple[str, ...]]:
     is_silent = not {"faster", "slower"} & set(words) and all(one["num_pairs"] for one in found["aa"])
     seen = (
         (
-            "the whole study",
+            "the whole study, up to its page",
             f"<= {found['goal_s']:.0f} s",
             f"{found['elapsed_s']:.0f} s",
             found["elapsed_s"] <= found["goal_s"],

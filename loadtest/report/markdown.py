@@ -72,6 +72,7 @@ def _headline(summary: Summary) -> str:
 
 def _comparisons(study: StudyRecord) -> str:
     shown = [one for one in study.comparisons if one.task is None or one.language is None]
+    shown = [one for one in shown if one.log_ratio is not None or one.task is one.language is None]
     shown += filter(None, [study.capacity_ratio])
     if not shown:
         return ""

@@ -91,7 +91,7 @@ def build_page(  # noqa: PLR0913 - options by name
         left_out=bool(pooling and pooling.num_left_out),
         is_synthetic=any(variant.synthetic for variant in summary.variants),
         unscored=_unscored(summary),
-        comparisons=() if study is None else _comparisons(study),
+        comparisons=() if study is None else comparison_tables(study),
         arms=tags,
         tasks=headline(summary),
         percentiles=percentiles_of(summary),
@@ -146,13 +146,19 @@ def _unscored(summary: Summary) -> tuple[str, ...]:
     return tuple(said)
 
 
-def _comparisons(study: StudyRecord) -> tuple[tuple[str, tuple[Comparison, ...], bool], ...]:
-    """Return the tables of comparisons: a title, rows, and whether it is shown at once."""
-    whole = [one for one in study.comparisons if not is_cell(one)]
-    whole += filter(None, [study.capacity_ratio])
+def comparison_tables(study: StudyRecord) -> tuple[tuple[str, tuple[Comparison, ...], bool], ...]:
+    """Return the tables of comparisons: a title, rows, and whether it is shown at once.
+
+    Tasks and languages with too few requests for any figure are counted, not listed.
+    """
+    every = [one for one in study.comparisons if not is_cell(one)]
+    every += filter(None, [study.capacity_ratio])
+    whole = [one for one in every if one.log_ratio is not None or one.task is one.language is None]
+    silent = len(every) - len(whole)
+    without = f"; {silent} tasks or languages had too few requests" if silent else ""
     cells = [one for one in study.comparisons if is_cell(one)]
     tables = (
-        ("The same in numbers", (*whole, *study.aa), len(whole) <= FEW_ROWS),
+        (f"The same in numbers{without}", (*whole, *study.aa), len(whole) <= FEW_ROWS),
         ("Every task and language, to be explored", tuple(cells), False),
     )
     return tuple(table for table in tables if table[1])

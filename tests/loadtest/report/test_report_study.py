@@ -11,6 +11,7 @@ import pytest
 from loadtest.report.chart_forest import forest_figure, shorten
 from loadtest.report.chart_sweep import sweep_figure
 from loadtest.report.chart_tokens import tokens_figure
+from loadtest.report.page import comparison_tables
 from loadtest.report.ratio_map import ratio_map
 from loadtest.report.run_files import ReportError
 from loadtest.report.study_files import choose_runs, read_record, read_study, save_study
@@ -118,6 +119,16 @@ def test_names_that_would_become_alike_are_not_shortened() -> None:
     rows = [{"name": "p50 latency at 30% load"}, {"name": "p50 at 30%"}]
     shorten(rows)
     assert [row["name"] for row in rows] == ["p50 latency at 30% load", "p50 at 30%"]
+
+
+def test_languages_without_a_figure_are_counted_and_not_listed(record: StudyRecord) -> None:
+    usual = record.comparisons[0]
+    silent = [usual.model_copy(update={"name": x, "language": x, "log_ratio": None}) for x in ("qu", "wo")]
+    found = record.model_copy(update={"comparisons": (usual, *silent), "capacity_ratio": None})
+    ((title, rows, is_open),) = comparison_tables(found)
+    assert title == "The same in numbers; 2 tasks or languages had too few requests"
+    assert [row.name for row in rows] == [usual.name, *(one.name for one in record.aa)]
+    assert is_open
 
 
 def test_what_a_study_did_not_measure_is_not_drawn(record: StudyRecord) -> None:
