@@ -46,8 +46,8 @@ if TYPE_CHECKING:
     from service.domain import Lane, Work
 
 # What a batch takes although other replicas will soon be idle: below that its fixed cost is more than 4 % of
-# float32's time and 6 % of int8's (base size, two replicas of one thread on an EPYC 9005, where 57 tokens ran at
-# 0.88 and 0.81 of the speed of 461).
+# float32's time and 6 % of int8's (base size, two replicas of one thread on an EPYC 9005, where 57 tokens ran
+# at 0.88 and 0.81 of the speed of 461).
 _LEAST_SHARE_TOKENS: Final = 256
 # Said to a client while nothing is known of the cost of a batch.
 _UNKNOWN_RETRY_S: Final = 1.0
