@@ -39,6 +39,10 @@ def serve_front_end(
     def give_up() -> None:
         service.give_up()
 
+    def fail() -> None:
+        superior.tell(Order.FAILED, str(service.failure))
+        server.should_exit = True
+
     superior = Superior(
         read=lambda: service.read_metrics(),  # noqa: PLW0108 - the service is made below, of the superior
         families=lambda: service.metrics.families(),  # noqa: PLW0108 - as above
@@ -50,7 +54,7 @@ def serve_front_end(
         path=path,
         exposition=superior.expose,
         on_ready=lambda: superior.tell(Order.READY),
-        on_failure=lambda: superior.tell(Order.FAILED, str(service.failure)),
+        on_failure=fail,
     )
     server = _ManagedServer(
         server_config(settings, create_app(settings, service)),

@@ -2,7 +2,8 @@
 
 Started as `python -m tests.service.fake_tree GATE NAME=VALUE ..`, with settings by name. A variant "v"
 classifies, "t" tags, "s" finds spans, "c" chooses, "e" embeds. GATE is a file: whoever holds a lock on it
-keeps batches from running. The catalogue is never read; refused.toml cannot be served, deadly.toml kills.
+keeps batches from running. The catalogue is never read; refused.toml cannot be served, deadly.toml kills,
+mute.toml has no tokenizer.
 """
 
 from __future__ import annotations
@@ -64,6 +65,8 @@ def locked_device(gate: Path, catalogue: str, hidden_size: int) -> LockedDevice:
             raise StartupError(f"The fake device does not serve {catalogue}.")
         case "deadly.toml":
             os.kill(os.getpid(), signal.SIGKILL)
+        case "mute.toml":
+            return LockedDevice(variants=[card("v", tokenizer="nowhere/tokenizer.json")], gate=gate)
     return LockedDevice(variants=fake_device(hidden_size).variants, gate=gate)
 
 

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from service.settings import Settings
 
-pytestmark = pytest.mark.timeout(90)
+pytestmark = pytest.mark.timeout(180)
 
 WORKERS = {"http-1", "http-2"}
 TEXTS = [{"text": "ein Satz " * n} for n in range(1, 40)]
@@ -396,6 +396,17 @@ def test_what_cannot_be_served_ends_everything_with_one_line(tmp_path: Path, pro
     assert line == "xlmr-serve: The fake device does not serve refused.toml."
     assert "Traceback" not in json.dumps(service.events)
     assert list(tmp_path.glob("xlmr-serve-*")) == []
+
+
+def test_what_front_ends_cannot_serve_ends_everything_with_one_line_too(
+    tmp_path: Path, project_root: Path
+) -> None:
+    with tree(tmp_path, project_root, wait=False, catalogue="mute.toml") as service:
+        code, err = service.end()
+    assert code == 2
+    (line,) = err.splitlines()
+    assert line.startswith("xlmr-serve: Loading failed")
+    assert "start_failed" in [event["event"] for event in service.events]
 
 
 def test_a_backend_that_never_comes_up_is_given_up(tmp_path: Path, project_root: Path) -> None:
