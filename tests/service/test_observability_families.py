@@ -24,7 +24,11 @@ OPEN_METRICS = "application/openmetrics-text; version=1.0.0"
 
 
 def process(
-    *, ok: float = 0.0, failed: float = 0.0, seconds: tuple[float, ...] = (), **gauges: float
+    *,
+    ok: float = 0.0,
+    failed: float = 0.0,
+    seconds: tuple[float, ...] = (),
+    gauges: dict[str, float] | None = None,
 ) -> CollectorRegistry:
     """What one process counts."""
     registry = CollectorRegistry()
@@ -36,7 +40,7 @@ def process(
     for second in seconds:
         duration.observe(second, {"trace_id": f"t{second:g}"})
         wait.observe(second)
-    for name, value in gauges.items():
+    for name, value in (gauges or {}).items():
         Gauge(name, "A gauge.", registry=registry).set(value)
     return registry
 
@@ -86,24 +90,24 @@ def test_counters_histograms_and_summaries_add_up() -> None:
     ],
 )
 def test_gauges_are_joined_by_what_they_mean(name: str, readings: tuple[float, ...], total: float) -> None:
-    joined = values(add_up(families_of(process(**{name: value})) for value in readings))
+    joined = values(add_up(families_of(process(gauges={name: value})) for value in readings))
     assert joined[(name,)] == total
 
 
 def test_a_gauge_that_is_nowhere_known_stays_unknown() -> None:
-    joined = values(add_up(families_of(process(unknown=math.nan)) for _ in range(2)))
+    joined = values(add_up(families_of(process(gauges={"unknown": math.nan})) for _ in range(2)))
     assert math.isnan(joined["unknown",])
 
 
 def test_series_of_one_process_alone_are_kept() -> None:
-    total = values(add_up([families_of(process(ok=1)), families_of(process(ok=1, loads=7))]))
+    total = values(add_up([families_of(process(ok=1)), families_of(process(ok=1, gauges={"loads": 7}))]))
     assert total["loads",] == 7.0
     assert total["requests_total", "ok"] == 2.0
 
 
 def test_what_a_process_counted_goes_on_counting_when_it_is_gone_but_its_gauges_go() -> None:
-    gone = cumulative(families_of(process(ok=5, seconds=(0.5,), queue_requests=9)))
-    now = families_of(process(ok=1, queue_requests=0))
+    gone = cumulative(families_of(process(ok=5, seconds=(0.5,), gauges={"queue_requests": 9})))
+    now = families_of(process(ok=1, gauges={"queue_requests": 0}))
     total = values(add_up([now, gone]))
     assert total["requests_total", "ok"] == 6.0
     assert total["duration_seconds_count",] == 1.0
@@ -126,7 +130,7 @@ def test_the_oldest_creation_and_the_latest_exemplar_are_kept() -> None:
 
 
 def test_a_reading_comes_through_as_bytes() -> None:
-    reading = families_of(process(ok=3, seconds=(0.05, 0.5), some=math.inf, other=-0.5))
+    reading = families_of(process(ok=3, seconds=(0.05, 0.5), gauges={"some": math.inf, "other": -0.5}))
     assert from_bytes(to_bytes(reading)) == reading
 
 
@@ -137,7 +141,7 @@ def test_what_is_no_reading_is_refused(written: bytes) -> None:
 
 
 def test_one_process_is_written_as_the_library_writes_it() -> None:
-    registry = process(ok=3, failed=1, seconds=(0.05, 0.5), some=2.0)
+    registry = process(ok=3, failed=1, seconds=(0.05, 0.5), gauges={"some": 2.0})
     body, content_type = exposition(families_of(registry), "")
     assert body == generate_latest(registry)
     assert content_type.startswith("text/plain")
