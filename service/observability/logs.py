@@ -10,7 +10,8 @@ from __future__ import annotations
 import logging
 import sys
 import traceback
-from typing import TYPE_CHECKING
+from contextlib import suppress
+from typing import TYPE_CHECKING, cast
 
 import structlog
 
@@ -30,6 +31,7 @@ def configure_logs(*, level: str, form: str, stream: TextIO, process: str | None
     ``level``: debug, info, warning or error. ``form``: json, or console for people. ``process``: what
     every event says of where it comes from; None where there is but one process.
     """
+    unheard = _Unheard(stream)
     shared: list[Processor] = [
         _Always({} if process is None else {"process": process}),
         structlog.contextvars.merge_contextvars,
@@ -44,10 +46,10 @@ def configure_logs(*, level: str, form: str, stream: TextIO, process: str | None
         processors=[*shared, render],
         wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[level]),
         # One write a line, also where the stream is unbuffered: several processes share it.
-        logger_factory=structlog.WriteLoggerFactory(stream),
+        logger_factory=structlog.WriteLoggerFactory(cast("TextIO", unheard)),
         cache_logger_on_first_use=False,
     )
-    handler = logging.StreamHandler(stream)
+    handler = logging.StreamHandler(unheard)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=[*shared, structlog.stdlib.add_logger_name],
@@ -55,6 +57,21 @@ def configure_logs(*, level: str, form: str, stream: TextIO, process: str | None
         )
     )
     logging.basicConfig(handlers=[handler], level=max(_LEVELS[level], logging.WARNING), force=True)
+
+
+class _Unheard:
+    """A stream that perhaps nobody reads any more: no reason to stop serving, nor not to end."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> None:
+        with suppress(OSError):
+            self._stream.write(text)
+
+    def flush(self) -> None:
+        with suppress(OSError):
+            self._stream.flush()
 
 
 class _Always:

@@ -365,6 +365,27 @@ def test_a_signal_to_the_whole_group_ends_it_in_order_too(tmp_path: Path, projec
         assert service.end() == (0, "")
 
 
+def test_it_ends_in_order_also_when_nobody_reads_its_log_any_more(tmp_path: Path, project_root: Path) -> None:
+    (tmp_path / "gate").touch()
+    command = [sys.executable, "-m", "tests.service.fake_tree", str(tmp_path / "gate"), "http_workers=2"]
+    with subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=project_root,
+        env=os.environ | {"TMPDIR": str(tmp_path)},
+    ) as running:
+        assert running.stdout is not None
+        assert any(json.loads(line)["event"] == "ready" for line in running.stdout)
+        everybody = [running.pid, *(one.pid for one in psutil.Process(running.pid).children(recursive=True))]
+        processes = [psutil.Process(pid) for pid in everybody]
+        running.stdout.close()
+        running.send_signal(signal.SIGTERM)
+        assert running.wait(TIMEOUT_S) == 0
+    _, alive = psutil.wait_procs(processes, TIMEOUT_S)
+    assert alive == []
+
+
 def test_when_the_supervisor_is_killed_nothing_stays_behind(service: Tree) -> None:
     processes = [psutil.Process(pid) for pid in service.pids()]
     service.process.kill()

@@ -40,6 +40,19 @@ def test_an_event_is_a_json_object_with_its_keys_and_context() -> None:
     assert event == {"event": "request", "level": "info", "request_id": "r1", "status": 200}
 
 
+def test_logs_that_nobody_reads_any_more_stop_nothing() -> None:
+    class Closed(io.StringIO):
+        def write(self, text: str) -> int:
+            raise BrokenPipeError(f"{len(text)} bytes for nobody")
+
+        def flush(self) -> None:
+            raise BrokenPipeError
+
+    configure_logs(level="info", form="json", stream=Closed())
+    structlog.get_logger().info("draining")
+    logging.getLogger("library").warning("two")
+
+
 def test_what_is_below_the_level_is_left_out() -> None:
     stream = io.StringIO()
     configure_logs(level="warning", form="json", stream=stream)
