@@ -33,7 +33,7 @@ from benchmarks.peers_grid import Cell, Grid, Kind, Load, Mix, full, quick
 from benchmarks.peers_measure import measure, try_settings, warm_up
 from benchmarks.peers_report import page, record_of
 from benchmarks.peers_results import cells_of, chosen_settings, throughputs
-from benchmarks.peers_server import ServerError, install, running, versions
+from benchmarks.peers_server import STOP_TIMEOUT_S, ServerError, install, running, versions
 from benchmarks.peers_store import Store, StoreError
 from benchmarks.peers_systems import LABELS, Place, System, systems
 from benchmarks.peers_trace import Item, build, digest_of
@@ -265,7 +265,7 @@ def run(bench: Bench, chosen: Sequence[System], pythons: Mapping[str, Path], rou
             order = random.Random(f"{bench.seed} {number}")  # noqa: S311 - an order, no secret
             for system in order.sample(chosen, len(chosen)):
                 if bench.pending(system, number) and system.name in pythons:
-                    if not bench.left(bench.visit_s()):
+                    if not bench.left(bench.visit_s() + STOP_TIMEOUT_S):
                         return False
                     try:
                         asyncio.run(visit(bench, system, number, pythons[system.name], progress))
@@ -340,17 +340,18 @@ def main() -> int:
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     try:
         bench = make_bench(arguments, console)
-        is_whole = arguments.report or measure_all(bench, arguments)
     except (StoreError, DataError, TokenizerError) as error:
         console.print(str(error), markup=False, soft_wrap=True)
         return _USAGE
+    status = 0
+    try:
+        is_whole = arguments.report or measure_all(bench, arguments)
     except KeyboardInterrupt:
-        console.print("Stopped; what was finished is kept, and the same command goes on from there.")
-        return _INTERRUPTED
+        is_whole, status = False, _INTERRUPTED
     console.print(f"results: {write(bench, arguments.out)}", soft_wrap=True)
     if not is_whole:
-        console.print("Stopped in time; the same command goes on from here.")
-    return 0
+        console.print("Stopped; what was finished is kept, and the same command goes on from there.")
+    return status
 
 
 def measure_all(bench: Bench, arguments: argparse.Namespace) -> bool:

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 def record_of(store: Store, tuning: Store, grid: Grid, systems: Sequence[System]) -> dict[str, Any]:
     """Return everything that was seen but the answers themselves, as plain values."""
-    names = [system.name for system in systems if store.under("cell", system.name)]
+    names = [system.name for system in systems if not system.is_extra or store.under("cell", system.name)]
     return {
         "grid": grid.name,
         "setup": _bare(store.get("setup")),
@@ -134,6 +134,10 @@ def _cautions(record: dict[str, Any]) -> list[str]:
     crowded = [cell for cell in cells if cell["others_ratio"] > QUIET_RATIO]
     failed = [cell for cell in record["cells"] if cell["num_failed"]]
     said = []
+    if record["missing"]:
+        said.append(
+            f"**Not all is measured yet: {len(record['missing'])} visits are missing (listed below).**"
+        )
     if record["grid"] == "quick":
         said.append("**The quick grid: few rounds of short cells. A p99 of some hundred requests is rough.**")
     if crowded:
