@@ -59,7 +59,7 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
     from opentelemetry.sdk.trace import ReadableSpan
 
-    from service.app import Service
+    from service.service import Service
 
 BOUND_RATIO = 0.03
 ARMS = ("none", "metrics", "metrics and traces")

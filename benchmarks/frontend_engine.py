@@ -35,7 +35,7 @@ from service.tasks.parameters import Overrides, lane_of, resolve
 from service.tasks.text_input import TextInput
 
 if TYPE_CHECKING:
-    from service.app import Service
+    from service.service import Service
 
 VARIANT = "v0"
 _BACKLOG = 2048

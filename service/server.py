@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
     from fastapi import FastAPI
 
-    from service.app import Service
     from service.engine.device import Device
+    from service.service import Service
     from service.settings import Settings
 
 # After draining, answers that are still on their way to slow clients get this long.

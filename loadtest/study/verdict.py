@@ -174,12 +174,11 @@ def _tokens(fits: Sequence[TokenFit]) -> str:
     if not fits:
         return ""
     fit = fits[0]
-    by_time = sorted(fit.points, key=lambda point: point.service_s)
-    cheap, dear = by_time[0], by_time[-1]
-    ratio = dear.service_s / cheap.service_s if cheap.service_s else math.inf
+    interval = fit.slope_interval
+    within = "" if interval is None else f" ({interval.low * 1e3:.2g} to {interval.high * 1e3:.2g})"
     return (
-        f"Between languages, at one mix of tasks, {dear.language} takes {ratio:.2f} times as long as "
-        f"{cheap.language}; tokens explain {fit.r_squared:.0%} of the differences."
+        f"Tokens explain {fit.r_squared:.0%} of the differences between languages at one mix of tasks; "
+        f"one costs {fit.slope_s * 1e3:.2g} ms{within}."
     )
 
 

@@ -4,14 +4,14 @@ Rules: all of it runs on the event loop, and nothing here waits for the device. 
 happens (work came, was given up or is due, a batch is done) wakes the pump once, which asks
 the scheduler until it has nothing more to dispatch; nothing polls. Every admitted work ends
 in exactly one way (``pending.py``). A batch that fails is tried again sequence by sequence,
-so that only the request at fault is told so.
+so that only the request at fault is told so. The file is long because weights that come while
+others serve go through the same engine and scheduler; what is known of them is in ``roster.py``.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, assert_never
 
 import structlog
@@ -19,12 +19,12 @@ import structlog
 from service.backend.canary import Canary
 from service.backend.pending import PendingWorks, too_late
 from service.backend.phase import WHY_NOT_READY
+from service.backend.roster import Roster
 from service.batching.cost import CostModel, knee
 from service.batching.decisions import Dispatch, Idle, Limits, WaitUntil
 from service.batching.scheduler import Scheduler
 from service.domain import BackendStatistics, BatchReport, Phase
 from service.engine.contract import Failed, Run
-from service.engine.sharing import tell_sharing
 from service.engine.warm_up import default_lane
 from service.errors import EngineError, NotReadyError, StartupError
 
@@ -82,16 +82,9 @@ class LocalBackend:
         self._on_broken = on_broken
         self._clock = clock
         self._observer = observer
-        self._scheduler = Scheduler(limits, self._shape_of)
+        self._roster = Roster()
+        self._scheduler = Scheduler(limits, self._roster.shape_of)
         self._phase = Phase.STARTING
-        # By what cards call `served_as`; the descriptions of old weights outlive these.
-        self._loaded: dict[str, Loaded] = {}
-        # Variant by name: as what it is served now.
-        self._served: dict[str, str] = {}
-        self._dropped: set[str] = set()
-        self._num_generations: Counter[str] = Counter()
-        self._num_loads: Counter[str] = Counter()
-        self._num_failed_loads: Counter[str] = Counter()
         self._pending = PendingWorks(clock, on_deadline=self._wake)
         self._tasks: set[asyncio.Task[None]] = set()
         self._next_pump: asyncio.Handle | None = None
@@ -111,10 +104,7 @@ class LocalBackend:
             NotReadyError: the backend was closed meanwhile.
         """
         warm = await asyncio.wrap_future(self._engine.start(max_batch_tokens=self._limits.max_batch_tokens))
-        self._loaded = {loaded.card.served_as: loaded for loaded in warm.loaded}
-        self._served = {loaded.card.name: loaded.card.served_as for loaded in warm.loaded}
-        self._num_loads.update(self._served.keys())
-        self._num_generations.update(self._served.keys())
+        self._roster.begin(warm.loaded)
         self._calibrate(warm, calibrate_budget=calibrate_budget)
         if warm.num_replicas > 1:
             # Nothing is prefetched: while one replica waits for its next batch, the others use the cores.
@@ -137,7 +127,7 @@ class LocalBackend:
         """
         if self._phase is not Phase.READY:
             raise NotReadyError(WHY_NOT_READY[self._phase])
-        if work.lane.variant in self._dropped:
+        if self._roster.has_dropped(work.lane):
             raise NotReadyError("The variant was replaced while this request came in. Send it again.")
         now = self._clock.time()
         if work.deadline is not None and work.deadline <= now:
@@ -154,7 +144,7 @@ class LocalBackend:
 
     def cards(self) -> Many[VariantCard]:
         """Describe every loaded variant; none before the backend has started."""
-        return tuple(self._loaded[served_as].card for served_as in self._served.values())
+        return self._roster.cards()
 
     async def load(self, variant: Variant, *, is_new: bool) -> Change | None:
         """Serve a variant's present weights, loaded while the old ones answer; one call at a time.
@@ -174,27 +164,20 @@ class LocalBackend:
             structlog.get_logger().exception("load_failed", variant=variant.name)
             self.load_failed(variant.name)
             raise StartupError(f"Loading failed ({type(error).__name__}); the log says where.") from error
-        if loaded is None:
-            return None
-        card = loaded.card
-        self._num_loads[card.name] += 1
-        before = self._served.get(card.name)
-        self._served[card.name] = card.served_as
-        self._tell_sharing()
-        return Change(before=before)
+        return None if loaded is None else Change(before=self._roster.serve(loaded))
 
     def load_failed(self, variant: str) -> None:
         """Count a load that failed before it began."""
-        self._num_failed_loads[variant] += 1
+        self._roster.load_failed(variant)
 
     def withdraw(self, variant: str) -> str:
         """Serve a variant no more; returns as what it was served, to be retired."""
         self._canary.forget(variant)
-        return self._served.pop(variant)
+        return self._roster.withdraw(variant)
 
     async def retire(self, served_as: str) -> None:
         """Let weights go when the last work that asks for them has ended; later ones are refused."""
-        self._dropped.add(served_as)
+        self._roster.drop(served_as)
         await self._pending.ended_of(served_as)
         await asyncio.wrap_future(self._engine.drop(served_as))
 
@@ -214,8 +197,8 @@ class LocalBackend:
             backlog_s=scheduler.backlog_s,
             cost_error_p90=max(errors, default=None),
             canaries=self._canary.statistics(),
-            num_loads=dict(self._num_loads),
-            num_failed_loads=dict(self._num_failed_loads),
+            num_loads=dict(self._roster.num_loads),
+            num_failed_loads=dict(self._roster.num_failed_loads),
         )
 
     async def drain(self, timeout_s: float) -> bool:
@@ -253,22 +236,19 @@ class LocalBackend:
                 max_batch_tokens=budget,
             )
 
+    def _budget_of(self, lane: Lane) -> int:
+        return self._budgets.get(self._roster.shape_of(lane), self._limits.max_batch_tokens)
+
     async def _load_beside(self, variant: Variant, *, is_new: bool) -> Loaded | None:
-        before = self._served.get(variant.name)
-        digest = None if is_new or before is None else self._loaded[before].card.digest
-        generation = self._num_generations[variant.name]
+        digest = None if is_new else self._roster.digest_of(variant.name)
+        generation = self._roster.generation_of(variant.name)
         loaded = await asyncio.to_thread(self._engine.prepare, variant, generation=generation, digest=digest)
         if loaded is None:
             return None
-        self._num_generations[variant.name] += 1
+        self._roster.add(loaded)
         await asyncio.wrap_future(self._engine.install(loaded))
-        self._loaded[loaded.card.served_as] = loaded
         await self._watch(loaded)
         return loaded
-
-    def _tell_sharing(self) -> None:
-        told = tell_sharing(self._loaded[served_as] for served_as in self._served.values())
-        self._loaded |= {loaded.card.served_as: loaded for loaded in told}
 
     async def _watch(self, loaded: Loaded) -> None:
         """Ask a new variant's canary once, so that its answers can be held to these."""
@@ -282,10 +262,6 @@ class LocalBackend:
                 f"{type(run.error).__name__}."
             ) from run.error
         self._canary.watch(loaded.card, lane, loaded.canary, run.logits)
-
-    def _shape_of(self, lane: Lane) -> Shape:
-        shape = self._loaded[lane.variant].shape
-        return shape if lane.layer is None else replace(shape, layer=lane.layer)
 
     def _wake(self) -> None:
         """Let the pump run once, after everything that happens in this turn of the loop."""
@@ -343,11 +319,13 @@ class LocalBackend:
         self._num_batches += 1
         self._observer.batch_ended(
             BatchReport(
-                variant=self._loaded[batch.lane.variant].card.name,
+                variant=self._roster.name_of(batch.lane),
                 cut=batch.cut.value,
                 num_tokens=batch.load.num_tokens,
                 num_sequences=len(batch.items),
-                max_tokens=self._budgets.get(self._shape_of(batch.lane), self._limits.max_batch_tokens),
+                max_tokens=self._budgets.get(
+                    self._roster.shape_of(batch.lane), self._limits.max_batch_tokens
+                ),
                 engine_s=engine_s,
                 predicted_s=batch.predicted_s,
                 failed=failed,

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     import uvicorn
 
-    from service.app import Service
+    from service.service import Service
     from service.settings import Settings
 
 

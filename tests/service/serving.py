@@ -16,7 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from models.synthetic import write_checkpoint
 from models.variant import HeadKind
-from service.app import Service, create_app, create_service
+from service.app import create_app, create_service
 from service.settings import read_settings
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from service.engine.device import Device
     from service.observability.tracing import Tracing
+    from service.service import Service
 
 START_S = 60.0
 XNLI = ("entailment", "neutral", "contradiction")

@@ -19,7 +19,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from models.synthetic import write_checkpoint
 from models.tokenizer import TokenizerError, bundled_file
 from models.variant import HeadKind
-from service.app import _read_tokenizers
+from service.service import _read_tokenizers
 from tests.service.serving import Series
 
 if TYPE_CHECKING:
