@@ -261,9 +261,9 @@ class Supervisor:
         if order is Order.LISTENING:
             log.info("listening", **self._address)
         else:
-            log.info("ready", http_workers=self._settings.http_workers)
             if self._settings.ready_file is not None:
                 write_ready_file(self._settings.ready_file, self._address)
+            log.info("ready", http_workers=self._settings.http_workers)
 
     def _expose(self, child: Child, number: int, accept: str) -> None:
         task = asyncio.get_running_loop().create_task(self._answer(child, number, accept))
