@@ -100,15 +100,16 @@ def _limits(capacities: Sequence[Capacity]) -> list[dict[str, Any]]:
     ]
 
 
-def _shared(capacities: Sequence[Capacity], canvas: Canvas, title: str | None) -> tuple[alt.X, alt.Color]:
+def _rate_axis(
+    capacities: Sequence[Capacity], canvas: Canvas, title: str | None, *, field: str = "rate"
+) -> alt.X:
     rates = [probe.rate_per_s for capacity in capacities for probe in capacity.probes]
-    x = alt.X(
-        "rate:Q",
+    return alt.X(
+        f"{field}:Q",
         title=title,
         scale=alt.Scale(domain=[0, max(rates, default=1) * 1.05], nice=False),
         axis=alt.Axis(tickCount=canvas.ticks, labels=title is not None, ticks=title is not None),
     )
-    return x, arm_colors(len(capacities))
 
 
 def _domain(capacities: Sequence[Capacity]) -> list[float]:
@@ -121,7 +122,8 @@ def _domain(capacities: Sequence[Capacity]) -> list[float]:
 
 def _latency(capacities: Sequence[Capacity], canvas: Canvas, room: int) -> Any:
     has_lower = any(p.goodput_per_s is not None for c in capacities for p in c.probes)
-    x, color = _shared(capacities, canvas, None if has_lower else "offered rate, requests a second")
+    title = None if has_lower else "offered rate, requests a second"
+    x, color = _rate_axis(capacities, canvas, title), arm_colors(len(capacities))
     domain = _domain(capacities)
     y = alt.Y(
         "ms:Q",
@@ -131,8 +133,10 @@ def _latency(capacities: Sequence[Capacity], canvas: Canvas, room: int) -> Any:
     )
     base = alt.Chart(alt.InlineData(values=_rows(capacities)))
     limits = alt.Chart(alt.InlineData(values=_limits(capacities)))
-    strips = limits.mark_rect(opacity=0.16).encode(x=alt.X("low:Q"), x2="high:Q", color=color)
-    capacity = limits.mark_rule(strokeWidth=1.6, strokeDash=[2, 2]).encode(x="rate:Q", color=color)
+    # Every layer names the scale's reach: one that does not brings its own, and the others follow it.
+    low = _rate_axis(capacities, canvas, title, field="low")
+    strips = limits.mark_rect(opacity=0.16, clip=True).encode(x=low, x2="high:Q", color=color)
+    capacity = limits.mark_rule(strokeWidth=1.6, strokeDash=[2, 2], clip=True).encode(x=x, color=color)
     objective = limits.mark_rule(strokeWidth=1.4, strokeDash=[6, 4], color=Paint.INK.placeholder).encode(
         y="objective:Q"
     )
@@ -142,7 +146,7 @@ def _latency(capacities: Sequence[Capacity], canvas: Canvas, room: int) -> Any:
 
 
 def _goodput(capacities: Sequence[Capacity], canvas: Canvas, room: int) -> Any:
-    x, color = _shared(capacities, canvas, "offered rate, requests a second")
+    x, color = _rate_axis(capacities, canvas, "offered rate, requests a second"), arm_colors(len(capacities))
     base = alt.Chart(alt.InlineData(values=_rows(capacities)))
     whiskers = base.mark_rule(strokeWidth=1.4).encode(x=x, y="good_low:Q", y2="good_high:Q", color=color)
     lines = base.mark_line(strokeWidth=1.8, point={"filled": True, "size": 40}).encode(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -136,6 +137,19 @@ def test_what_a_study_did_not_measure_is_not_drawn(record: StudyRecord) -> None:
     assert forest_figure(record.model_copy(update=nothing)) is None
     assert sweep_figure(()) is None
     assert tokens_figure(()) is None
+
+
+def test_probes_keep_their_places_beside_an_interval_that_reaches_far_beyond(record: StudyRecord) -> None:
+    first = record.capacities[0]
+    far = Interval(low=40.0, high=700.0, confidence=0.95)
+    figure = sweep_figure([first.model_copy(update={"interval": far, "probes": first.probes[-3:]})])
+    assert figure is not None
+    places = [float(x) for x in re.findall(r'transform="translate\(([\d.]+),[\d.]+\)" d="M', figure.wide)]
+    rates = sorted(probe.rate_per_s for probe in first.probes[-3:])
+    # The axis begins at 0, so that places are in proportion to rates.
+    assert [place / places[0] for place in places[:3]] == pytest.approx(
+        [rate / rates[0] for rate in rates], rel=0.01
+    )
 
 
 def test_the_sweep_says_capacity_with_its_interval(record: StudyRecord) -> None:
