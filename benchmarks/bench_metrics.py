@@ -40,7 +40,7 @@ from loadtest.driver.environment import describe_environment
 from models.tokenizer import bundled_file
 from service.app import create_app, create_service
 from service.backend.local import LocalBackend
-from service.domain import BatchReport, Pooling, RequestReport, Result, Stages, VariantCard
+from service.domain import BatchReport, RequestReport, Result, Stages, VariantCard
 from service.engine.fake import FakeDevice
 from service.observability.metrics import (
     ERROR_EDGES,
@@ -52,6 +52,7 @@ from service.observability.metrics import (
 )
 from service.observability.tracing import Tracing
 from service.settings import read_settings
+from tests.service.backend_world import card
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -108,31 +109,9 @@ class Row:
     ratio_high: float | None
 
 
-def card(number: int) -> VariantCard:
+def variant(number: int) -> VariantCard:
     """Describe a variant that the closed-form device answers for."""
-    return VariantCard(
-        name=f"v{number}",
-        head="classify",
-        labels=("entailment", "neutral", "contradiction"),
-        revision="r1",
-        lineage="none",
-        lineage_tasks=(),
-        lineage_languages=(),
-        base="xlm-roberta-base",
-        dtype="float32",
-        synthetic=True,
-        digest="d",
-        num_layers=4,
-        hidden_size=8,
-        max_positions=512,
-        tokenizer=str(bundled_file()),
-        default_max_tokens=512,
-        default_pooling=Pooling.MEAN,
-        default_layer=None,
-        default_normalize=False,
-        owned_bytes=0,
-        shared_bytes=0,
-    )
+    return card(f"v{number}", tokenizer=str(bundled_file()))
 
 
 def build(arm: str, ready: asyncio.Event) -> tuple[Service, FastAPI]:
@@ -145,7 +124,7 @@ def build(arm: str, ready: asyncio.Event) -> tuple[Service, FastAPI]:
         tracing = Tracing(provider, epoch_ns_of=lambda monotonic_s: round(monotonic_s * 1e9))
     service = create_service(
         settings,
-        make_device=lambda: FakeDevice(variants=tuple(card(number) for number in range(NUM_VARIANTS))),
+        make_device=lambda: FakeDevice(variants=tuple(variant(number) for number in range(NUM_VARIANTS))),
         registry=CollectorRegistry(),
         on_ready=ready.set,
         tracing=tracing,
@@ -237,7 +216,7 @@ def calls_us(tell: Callable[[], None], flush: Callable[[], None]) -> list[float]
 def our_calls_us() -> list[float]:
     """Time the service's own metrics."""
     metrics = Metrics(CollectorRegistry(), protocols=["native"], reasons=(), cuts=["empty"])
-    metrics.variants_loaded([card(number) for number in range(NUM_VARIANTS)])
+    metrics.variants_loaded([variant(number) for number in range(NUM_VARIANTS)])
     request = RequestReport(
         variant="v0",
         protocol="native",

@@ -35,12 +35,15 @@ from service.api.schemas import (  # noqa: TC001 - FastAPI reads annotations
 )
 from service.app import create_app, create_service
 from service.observability.logs import configure_logs
+from service.server import server_config
 from service.settings import read_settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tokenizers import Tokenizer
+
+    from service.settings import Settings
 
 _BACKLOG = 2048
 # What the bare endpoint says of every text: it does not know better.
@@ -129,21 +132,10 @@ def service_counter(tokenizer_file: str) -> Callable[[TextItem], int]:
     return count
 
 
-async def serve(app: FastAPI, ready: asyncio.Event | None) -> None:
+async def serve(app: FastAPI, settings: Settings, ready: asyncio.Event | None) -> None:
     """Listen, say where, and serve until standard input ends."""
     listener = socket.create_server((HOST, 0), backlog=_BACKLOG)
-    # As in service/server.py.
-    server = uvicorn.Server(
-        uvicorn.Config(
-            app,
-            http="httptools",
-            ws="none",
-            lifespan="on",
-            log_config=None,
-            access_log=False,
-            backlog=_BACKLOG,
-        )
-    )
+    server = uvicorn.Server(server_config(settings, app))
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     if ready is not None:
         await ready.wait()
@@ -160,6 +152,7 @@ def main() -> None:
     with Path(log_file).open("w", encoding="utf-8") as log:
         configure_logs(level=level[0] if level else "info", form="json", stream=log)
         ready = None
+        settings = read_settings(catalogue=Path("none.toml"))
         match arm:
             case "service":
                 ready = asyncio.Event()
@@ -167,7 +160,6 @@ def main() -> None:
                 def fail() -> None:
                     raise SystemExit("The service did not start; its log says why.")
 
-                settings = read_settings(catalogue=Path("none.toml"))
                 service = create_service(
                     settings,
                     make_device=lambda: NullDevice(tokenizer_file),
@@ -184,7 +176,7 @@ def main() -> None:
             case _:
                 app = plain_app(lambda _: _NUM_TOKENS)
         with asyncio.Runner(loop_factory=uvicorn.Config(app, log_config=None).get_loop_factory()) as runner:
-            runner.run(serve(app, ready))
+            runner.run(serve(app, settings, ready))
 
 
 if __name__ == "__main__":

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from service.batching.cost import Shape
-from service.domain import Pooling, VariantCard
 from service.engine.device import Loaded
+from tests.service.backend_world import card
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from service.batching.packing import PackedBatch
-    from service.domain import Lane
+    from service.domain import Lane, VariantCard
 
 # XLM-R base's width, which is what an embedding has to be written out in.
 HIDDEN_SIZE: Final = 768
@@ -53,26 +53,15 @@ class NullDevice:
         return self._rows[lane.variant][: len(batch.cu_seqlens) - 1]
 
     def _card(self, head: str) -> VariantCard:
-        return VariantCard(
-            name=head,
-            head=head,
+        return card(
+            head,
+            head,
             labels=LABELS if head == CLASSIFY else (),
             revision=REVISION,
-            lineage="none",
-            lineage_tasks=(),
-            lineage_languages=(),
             base="null",
-            dtype="float32",
-            synthetic=True,
             digest="null",
             num_layers=12,
             hidden_size=HIDDEN_SIZE,
-            max_positions=512,
             tokenizer=self._tokenizer_file,
-            default_max_tokens=512,
-            default_pooling=Pooling.MEAN,
-            default_layer=None,
-            default_normalize=False,
             owned_bytes=0,
-            shared_bytes=0,
         )

@@ -79,7 +79,7 @@ def create_service(  # noqa: PLR0913 - the root is handed all that may be anothe
     """
     tracing = tracing or _own_tracing(settings)
     metrics = _metrics(settings, registry or _own_registry(reads_gpus=True))
-    observer: Observer = metrics if tracing is None else Observers(metrics, tracing)
+    observer = _observer(metrics, tracing)
     return Service(
         settings,
         source=_local_source(settings, make_device, observer),
@@ -110,7 +110,7 @@ def create_front_end(
         settings,
         source=RemoteSource(RemoteBackend(path, clock=LoopClock())),
         metrics=metrics,
-        observer=metrics if tracing is None else Observers(metrics, tracing),
+        observer=_observer(metrics, tracing),
         tracing=tracing,
         open_metrics=metrics.variants_opened,
         on_ready=on_ready,
@@ -143,8 +143,7 @@ def create_back_end(
     """
     tracing = _own_tracing(settings)
     metrics = _metrics(settings, _own_registry(reads_gpus=True))
-    observer: Observer = metrics if tracing is None else Observers(metrics, tracing)
-    source = _local_source(settings, make_device, observer, on_broken)
+    source = _local_source(settings, make_device, _observer(metrics, tracing), on_broken)
     return BackEnd(source=source, listener=BackendListener(source.backend), metrics=metrics, tracing=tracing)
 
 
@@ -202,6 +201,10 @@ def _metrics(settings: Settings, registry: CollectorRegistry) -> Metrics:
         python=python_version(),
     )
     return metrics
+
+
+def _observer(metrics: Metrics, tracing: Tracing | None) -> Observer:
+    return metrics if tracing is None else Observers(metrics, tracing)
 
 
 def _own_tracing(settings: Settings) -> Tracing | None:

@@ -18,7 +18,8 @@ import structlog
 
 from models.tokenizer import Tokenizer, TokenizerError, Tokenizers
 from service.api.predictor import Predictor
-from service.errors import NotReadyError, StartupError
+from service.backend.source import JOIN_S
+from service.errors import NotReadyError, StartupError, loading_failed
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
@@ -35,8 +36,6 @@ if TYPE_CHECKING:
 _MAX_TOKENIZE_THREADS = 8
 # Large answers and /metrics; both are short, and hold the interpreter most of the time.
 _NUM_DECODE_THREADS = 2
-# A forward pass cannot be interrupted; one that takes longer is left behind.
-_JOIN_S = 2.0
 
 
 class Service:
@@ -110,7 +109,7 @@ class Service:
                 task.cancel()
             self._source.close()
             await asyncio.gather(loading, return_exceptions=True)
-            self.has_stopped = await self._source.stopped(_JOIN_S)
+            self.has_stopped = await self._source.stopped(JOIN_S)
             for executor in (self._encoders, self._decoders):
                 executor.shutdown(wait=False, cancel_futures=True)
             if self.tracing is not None:
@@ -154,7 +153,7 @@ class Service:
             return False
         except Exception as error:
             log.exception("start_failed")
-            self._fail(StartupError(f"Loading failed ({type(error).__name__}); the log says where."))
+            self._fail(loading_failed(error))
             return False
         self._tokenizers = tokenizers
         self._open_metrics(cards)

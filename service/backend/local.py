@@ -26,7 +26,7 @@ from service.batching.scheduler import Scheduler
 from service.domain import BackendStatistics, BatchReport, Phase
 from service.engine.contract import Failed, Run
 from service.engine.warm_up import default_lane
-from service.errors import EngineError, NotReadyError, StartupError
+from service.errors import EngineError, NotReadyError, StartupError, loading_failed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 
     from models.variant import Variant
     from service.backend.clock import Clock, Timer
-    from service.batching.cost import Shape
     from service.batching.decisions import Item
     from service.domain import Lane, Observer, Outcome, VariantCard, Work
     from service.engine.contract import Engine, Warm
@@ -89,7 +88,6 @@ class LocalBackend:
         self._tasks: set[asyncio.Task[None]] = set()
         self._next_pump: asyncio.Handle | None = None
         self._timer: Timer | None = None
-        self._budgets: dict[Shape, int] = {}
         self._engine_busy_s = 0.0
         self._num_batches = 0
         self._canary = Canary(self.submit, clock=clock, interval_s=canary_interval_s)
@@ -163,7 +161,7 @@ class LocalBackend:
         except Exception as error:
             structlog.get_logger().exception("load_failed", variant=variant.name)
             self.load_failed(variant.name)
-            raise StartupError(f"Loading failed ({type(error).__name__}); the log says where.") from error
+            raise loading_failed(error) from error
         return None if loaded is None else Change(before=self._roster.serve(loaded))
 
     def load_failed(self, variant: str) -> None:
@@ -225,7 +223,6 @@ class LocalBackend:
                 found = knee(model, typical_tokens=_TYPICAL_TOKENS)
                 budget = min(budget, max(found, _LEAST_BUDGET_TOKENS))
             self._scheduler.calibrate(shape, model, max_batch_tokens=budget)
-            self._budgets[shape] = budget
             structlog.get_logger().info(
                 "shape_calibrated",
                 architecture=shape.architecture,
@@ -235,9 +232,6 @@ class LocalBackend:
                 beside=shape.beside,
                 max_batch_tokens=budget,
             )
-
-    def _budget_of(self, lane: Lane) -> int:
-        return self._budgets.get(self._roster.shape_of(lane), self._limits.max_batch_tokens)
 
     async def _load_beside(self, variant: Variant, *, is_new: bool) -> Loaded | None:
         digest = None if is_new else self._roster.digest_of(variant.name)
@@ -323,9 +317,7 @@ class LocalBackend:
                 cut=batch.cut.value,
                 num_tokens=batch.load.num_tokens,
                 num_sequences=len(batch.items),
-                max_tokens=self._budgets.get(
-                    self._roster.shape_of(batch.lane), self._limits.max_batch_tokens
-                ),
+                max_tokens=self._scheduler.budget(batch),
                 engine_s=engine_s,
                 predicted_s=batch.predicted_s,
                 failed=failed,

@@ -8,7 +8,6 @@ before a swap are still reported after it. Owns no weights and no device.
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from service.engine.sharing import tell_sharing
@@ -62,8 +61,7 @@ class Roster:
 
     def shape_of(self, lane: Lane) -> Shape:
         """Return what a lane's batches have in common with others that cost as much."""
-        shape = self._loaded[lane.variant].shape
-        return shape if lane.layer is None else replace(shape, layer=lane.layer)
+        return self._loaded[lane.variant].shape_at(lane.layer)
 
     def has_dropped(self, lane: Lane) -> bool:
         """Whether the weights that a lane asks for were let go."""

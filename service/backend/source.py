@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from service.domain import Backend
     from service.engine.contract import Engine
 
+# For ``stopped``: a forward pass cannot be interrupted; one that takes longer is left behind.
+JOIN_S = 2.0
+
 
 class Source(Protocol):
     """A backend and its life."""

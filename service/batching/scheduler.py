@@ -151,6 +151,10 @@ class Scheduler:
             moments += [self._ripe_at(lane, queue) for lane, queue in self._lanes.items()]
         return WaitUntil(at=min(moments)) if moments else Idle()
 
+    def budget(self, batch: Dispatch) -> int:
+        """Return how many tokens a batch of this kind may hold."""
+        return self._costs.budget(batch.lane, beside=batch.beside)
+
     def statistics(self) -> SchedulerStatistics:
         """Read gauges and counters."""
         return SchedulerStatistics(

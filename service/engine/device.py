@@ -7,7 +7,7 @@ usable; whatever it raises in ``load`` ends the service.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
@@ -37,6 +37,10 @@ class Loaded:
     padding_idx: int
     held_bytes: Mapping[str, int] = field(default_factory=dict)
     canary: tuple[NDArray[np.int32], ...] = ()
+
+    def shape_at(self, layer: int | None) -> Shape:
+        """Return what its batches cost where the encoder stops after ``layer``; None for the last."""
+        return self.shape if layer is None else replace(self.shape, layer=layer)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

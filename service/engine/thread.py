@@ -156,7 +156,7 @@ class EngineThread:
             self._loaded[card.served_as] = loaded
             lane = default_lane(card)
             self._measure(lane, FIRST)
-            shape = loaded.shape if lane.layer is None else replace(loaded.shape, layer=lane.layer)
+            shape = loaded.shape_at(lane.layer)
             if shape not in measurements:
                 ladder = tuple(rungs(max_positions=card.max_positions, max_batch_tokens=max_batch_tokens))
                 alone = self._climb(ladder, partial(self._measure, lane), MAX_RUNG_S)

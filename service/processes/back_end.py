@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING
 import structlog
 
 from service.app import create_back_end
-from service.errors import NotReadyError, StartupError
+from service.backend.source import JOIN_S
+from service.errors import NotReadyError, StartupError, loading_failed
 from service.processes.orders import Order
 from service.processes.superior import Superior, begin_child
 
@@ -30,8 +31,6 @@ if TYPE_CHECKING:
     from service.settings import Settings
 
 _BROKEN, _REFUSED = 1, 2
-# A forward pass cannot be interrupted; one that takes longer is left behind.
-_JOIN_S = 2.0
 
 
 def serve_back_end(
@@ -98,7 +97,7 @@ class _BackEndProcess:
         back_end.source.close()
         back_end.listener.close()
         await superior.leave()
-        has_stopped = await back_end.source.stopped(_JOIN_S)
+        has_stopped = await back_end.source.stopped(JOIN_S)
         if back_end.tracing is not None:
             await asyncio.to_thread(back_end.tracing.close)
         return self._code, has_stopped
@@ -117,7 +116,7 @@ class _BackEndProcess:
             return
         except Exception as error:
             log.exception("start_failed")
-            superior.tell(Order.FAILED, f"Loading failed ({type(error).__name__}); the log says where.")
+            superior.tell(Order.FAILED, str(loading_failed(error)))
             self._finish(_REFUSED)
             return
         _tell_variants(back_end)

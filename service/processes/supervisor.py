@@ -77,26 +77,7 @@ def supervise(settings: Settings, *, make_device: Callable[[], Device] | None = 
                 _bind(back_listener, path)
                 back_listener.listen(_BACKEND_BACKLOG)
                 back_listener.setblocking(False)
-                starts = {
-                    BACKEND: partial(
-                        Child.start,
-                        main=serve_back_end,
-                        settings=settings,
-                        name=BACKEND,
-                        make_device=make_device,
-                        listener=back_listener,
-                    )
-                } | {
-                    name: partial(
-                        Child.start,
-                        main=serve_front_end,
-                        settings=settings,
-                        name=name,
-                        path=path,
-                        listener=listener,
-                    )
-                    for name, listener in listeners.items()
-                }
+                starts = _starts(settings, make_device, back_listener, listeners, path)
                 supervisor = Supervisor(
                     settings, starts=starts, address=address_of(settings, listeners[names[0]]), on_end=ended
                 )
@@ -108,6 +89,31 @@ def supervise(settings: Settings, *, make_device: Callable[[], Device] | None = 
             settings.ready_file.unlink(missing_ok=True)
     structlog.get_logger().info("stopped")
     return True
+
+
+def _starts(
+    settings: Settings,
+    make_device: Callable[[], Device] | None,
+    back_listener: socket.socket,
+    listeners: Mapping[str, socket.socket],
+    path: Path,
+) -> Mapping[str, Callable[[Child], Awaitable[None]]]:
+    """Return what starts each process, again and again: the backend, and a front end a listener."""
+    back_end = partial(
+        Child.start,
+        main=serve_back_end,
+        settings=settings,
+        name=BACKEND,
+        make_device=make_device,
+        listener=back_listener,
+    )
+    front_ends = {
+        name: partial(
+            Child.start, main=serve_front_end, settings=settings, name=name, path=path, listener=listener
+        )
+        for name, listener in listeners.items()
+    }
+    return {BACKEND: back_end} | front_ends
 
 
 class Supervisor:
