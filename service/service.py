@@ -18,6 +18,7 @@ import structlog
 
 from models.tokenizer import Tokenizer, TokenizerError, Tokenizers
 from service.api.predictor import Predictor
+from service.api.question import Served
 from service.backend.source import JOIN_S
 from service.errors import NotReadyError, StartupError, loading_failed
 
@@ -157,7 +158,7 @@ class Service:
             return False
         self._tokenizers = tokenizers
         self._open_metrics(cards)
-        self.predictor.open(tokenizers)
+        self.predictor.open(Served(card=card, tokenizer=tokenizers[card.tokenizer]) for card in cards)
         log.info(ready, variants=len(cards), seconds=round(time.monotonic() - began_at, 3))
         self._on_ready()
         return True

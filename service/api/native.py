@@ -101,18 +101,18 @@ class NativeProtocol:
         return Response(reply.body, media_type="application/json", headers=headers)
 
     async def _reply(self, variant: str, request: Request) -> Reply:
-        card = self._predictor.card(variant)
+        served = self._predictor.served(variant)
         limits = self._limits
         allowed_s = timeout_s(
             request.headers.get(TIMEOUT), default_s=limits.timeout_s, max_s=limits.max_timeout_s
         )
         body = await read_body(request, max_bytes=limits.max_body_bytes)
         began_at = self._clock()
-        parsed = read_request(parse_json(body), card, max_inputs=limits.max_inputs)
+        parsed = read_request(parse_json(body), served.card, max_inputs=limits.max_inputs)
         if self._count_inputs is not None:
             self._count_inputs(parsed.inputs)
         question = Question(
-            card=card,
+            served=served,
             inputs=parsed.inputs,
             overrides=parsed.overrides,
             began_at=began_at,
@@ -159,6 +159,6 @@ def native_router(protocol: NativeProtocol, predictor: Predictor) -> APIRouter:
     @router.get("/variants/{variant}", responses={"default": PROBLEM}, summary="Describe one variant")
     async def describe_variant(variant: str) -> VariantInfo:
         """Describe one variant."""
-        return variant_info(predictor.card(variant))
+        return variant_info(predictor.served(variant).card)
 
     return router

@@ -2,7 +2,8 @@
 
 Rules: texts are cut and answers are read off the event loop, short ones on it; how many requests
 are in here at once is bounded, since each holds its texts in memory; a deadline holds for
-every step that can wait. No HTTP here.
+every step that can wait. What a question was asked of stays the same until it is answered, weights and
+tokenizer, whatever is served meanwhile. No HTTP here.
 """
 
 from __future__ import annotations
@@ -29,14 +30,14 @@ from service.tasks.kinds import TASKS
 from service.tasks.parameters import lane_of, resolve
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from collections.abc import Sequence as Many
     from concurrent.futures import Executor
 
     import numpy as np
     from numpy.typing import NDArray
 
-    from service.api.question import Prediction, Question
+    from service.api.question import Prediction, Question, Served
     from service.domain import Backend, Outcome, VariantCard
     from service.tasks.parameters import Parameters
     from service.tasks.task import Encoded, Task
@@ -72,13 +73,11 @@ class Predictor:
         self._num_requests = 0
         self._drained: asyncio.Event | None = None
         self._work_ids = count()
-        self._cards: Mapping[str, VariantCard] = MappingProxyType({})
-        self._tokenizers: Mapping[str, Tokenizer] = MappingProxyType({})
+        self._served: Mapping[str, Served] = MappingProxyType({})
 
-    def open(self, tokenizers: Mapping[str, Tokenizer]) -> None:
-        """Take questions from now on. ``tokenizers``: by the path that a variant's card names."""
-        self._tokenizers = MappingProxyType(dict(tokenizers))
-        self._cards = MappingProxyType({card.name: card for card in self._backend.cards()})
+    def open(self, served: Iterable[Served]) -> None:
+        """Take questions for these variants from now on, and for no others."""
+        self._served = MappingProxyType({one.card.name: one for one in served})
 
     @property
     def phase(self) -> Phase:
@@ -88,7 +87,7 @@ class Predictor:
             return phase
         if self._drained is not None:
             return Phase.DRAINING
-        return Phase.READY if self._cards else Phase.STARTING
+        return Phase.READY if self._served else Phase.STARTING
 
     @property
     def is_ready(self) -> bool:
@@ -113,28 +112,28 @@ class Predictor:
         Raises:
             NotReadyError: they are still loading.
         """
-        if not self._cards:
+        if not self._served:
             raise NotReadyError(WHY_NOT_READY[self.phase])
-        return tuple(self._cards.values())
+        return tuple(one.card for one in self._served.values())
 
-    def card(self, variant: str) -> VariantCard:
-        """Describe one variant.
+    def served(self, variant: str) -> Served:
+        """Return a variant as it is served now.
 
         Raises:
             NotReadyError: they are still loading.
             UnknownVariantError: it is not served here.
         """
-        card = self._cards.get(variant)
-        if card is None:
+        served = self._served.get(variant)
+        if served is None:
             self.cards()
             raise UnknownVariantError(
                 "No variant of this name is served here; GET /v1/variants lists those that are."
             )
-        return card
+        return served
 
     def serves(self, variant: str) -> bool:
         """Whether a variant of this name is served here."""
-        return variant in self._cards
+        return variant in self._served
 
     async def answer(self, question: Question, render: Callable[[Prediction], bytes]) -> Reply:
         """Answer a question and render it; cancelling the awaiting task gives it up.
@@ -162,7 +161,7 @@ class Predictor:
             self._drained.set()
 
     async def _answer(self, question: Question, render: Callable[[Prediction], bytes]) -> Reply:
-        card = question.card
+        card = question.served.card
         parameters = _resolve(question)
         encoded = await self._encode(question, parameters)
         work = Work(
@@ -183,8 +182,8 @@ class Predictor:
         return self._reply(question, work, encoded, outcome, body)
 
     async def _encode(self, question: Question, parameters: Parameters) -> list[Encoded[Any] | InputError]:
-        task = TASKS[question.card.head]
-        tokenizer = self._tokenizers[question.card.tokenizer]
+        task = TASKS[question.served.card.head]
+        tokenizer = question.served.tokenizer
         if question.is_short:
             encoded = task.encode_all(question.inputs, parameters, tokenizer)
         else:
@@ -250,7 +249,8 @@ def _sequences(part: Encoded[Any] | InputError) -> tuple[NDArray[np.int32], ...]
 
 
 def _resolve(question: Question) -> Parameters:
-    parameters = resolve(question.card, question.overrides)
-    if parameters.pooling is Pooling.POOLER and not question.card.has_pooler:
-        raise ShapeError(f"Variant {question.card.name} has no pooler; ask for `pooling` mean or cls.")
+    card = question.served.card
+    parameters = resolve(card, question.overrides)
+    if parameters.pooling is Pooling.POOLER and not card.has_pooler:
+        raise ShapeError(f"Variant {card.name} has no pooler; ask for `pooling` mean or cls.")
     return parameters

@@ -13,6 +13,15 @@ if TYPE_CHECKING:
     from service.tasks.kinds import Answer, Input
     from service.tasks.parameters import Overrides, Parameters
     from service.tasks.task import Encoded, Usage
+    from service.tasks.tokenizer import Tokenizer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Served:
+    """A variant as it is served at one moment: its weights, and the tokenizer that belongs to them."""
+
+    card: VariantCard
+    tokenizer: Tokenizer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,7 +32,7 @@ class Question:
     takes to be woken.
     """
 
-    card: VariantCard
+    served: Served
     inputs: tuple[Input, ...]
     overrides: Overrides
     began_at: float

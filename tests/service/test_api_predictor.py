@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from service.api.predictor import Predictor
-from service.api.question import Answered, Prediction, Question
+from service.api.question import Answered, Prediction, Question, Served
 from service.domain import BackendStatistics, Outcome, Phase, Pooling, VariantCard, Work
 from service.errors import (
     AllInputsError,
@@ -117,7 +117,8 @@ class World:
         )
 
     def open(self, tokenizer: FakeTokenizer | None = None) -> None:
-        self.predictor.open({"tokenizer.json": FakeTokenizer() if tokenizer is None else tokenizer})
+        used = FakeTokenizer() if tokenizer is None else tokenizer
+        self.predictor.open(Served(card=card, tokenizer=used) for card in self.backend.cards())
 
     def render(self, prediction: Prediction) -> bytes:
         self.rendered_on.append(threading.current_thread().name)
@@ -129,7 +130,7 @@ class World:
     ) -> Question:
         now = time.monotonic()
         return Question(
-            card=self.predictor.card(variant),
+            served=self.predictor.served(variant),
             inputs=inputs,
             overrides=Overrides(**overrides),
             began_at=now,
@@ -273,7 +274,7 @@ async def test_draining_gives_up_at_its_timeout(world: World) -> None:
 
 async def test_variants_before_and_after_opening(world: World) -> None:
     phases = [world.predictor.phase]
-    for ask in (world.predictor.cards, lambda: world.predictor.card("c")):
+    for ask in (world.predictor.cards, lambda: world.predictor.served("c")):
         with pytest.raises(NotReadyError, match="loading"):
             ask()
     assert not world.predictor.serves("c")
@@ -282,7 +283,23 @@ async def test_variants_before_and_after_opening(world: World) -> None:
     assert world.predictor.is_ready
     assert world.predictor.serves("c")
     with pytest.raises(UnknownVariantError, match="/v1/variants"):
-        world.predictor.card("nobody")
+        world.predictor.served("nobody")
+
+
+async def test_a_question_keeps_the_tokenizer_of_the_weights_that_it_asks(world: World) -> None:
+    """Weights are swapped while a body comes in; the new ones may bring a tokenizer of another file."""
+    old, new = NotingTokenizer(), NotingTokenizer()
+    world.open(old)
+    before = world.question("c", TEXT)
+    world.predictor.open(
+        Served(card=replace(card, generation=1, tokenizer="other.json"), tokenizer=new)
+        for card in world.backend.cards()
+    )
+    await world.predictor.answer(before, world.render)
+    assert (len(old.cut_on), len(new.cut_on)) == (1, 0)
+    after = world.question("c", TEXT)
+    assert [before.served.card.served_as, after.served.card.served_as] == ["c", "c#1"]
+    assert (before.served.tokenizer, after.served.tokenizer) == (old, new)
 
 
 @pytest.mark.parametrize("phase", [Phase.BROKEN, Phase.CLOSED, Phase.DRAINING])
