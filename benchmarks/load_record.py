@@ -1,12 +1,14 @@
 """What a benchmark of the load tester has found so far: a JSON file that grows run by run, and its page.
 
 Rules: each row carries the commit and the moment at which it was measured; a benchmark that was stopped goes
-on where it ended, as long as its settings are the same; the page says nothing that the file does not hold.
+on where it ended, as long as its settings are the same, and else starts afresh and says so; the page says
+nothing that the file does not hold.
 """
 
 from __future__ import annotations
 
 import json
+import sys
 import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -31,8 +33,11 @@ class LoadRecord:
         self._commit = self.environment["commit"]
         if path is not None and path.is_file():
             known = json.loads(path.read_text(encoding="utf-8"))
-            if known.get("settings") == json.loads(json.dumps(settings)):
+            before, now = known.get("settings"), json.loads(json.dumps(settings))
+            if before == now:
                 self.rows, self.environment = known["rows"], known["environment"]
+            else:
+                sys.stderr.write(_afresh(path, len(known.get("rows", [])), before or {}, now))
 
     def has(self, **key: Any) -> bool:
         """Whether a row with these values is there."""
@@ -70,6 +75,15 @@ class LoadRecord:
         tried = ["**A quick try: it runs, and its figures are no result.**"] if self.settings["quick"] else []
         text = "\n\n".join([f"# {title}", *tried, *paragraphs, f"{self.measured_on()} {found}"])
         self.path.with_suffix(".md").write_text(text + "\n", encoding="utf-8")
+
+
+def _afresh(path: Path, num_rows: int, before: dict[str, Any], now: dict[str, Any]) -> str:
+    """Say that rows of other settings are not mixed with new ones, and which settings differ."""
+    differ = [name for name in sorted({*before, *now}) if before.get(name) != now.get(name)]
+    return (
+        f"{path} holds {num_rows} rows of other settings ({', '.join(differ)}): they are not mixed with new "
+        "ones. Starting afresh; its first new row replaces them.\n"
+    )
 
 
 class Budget:
