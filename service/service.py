@@ -159,8 +159,8 @@ class Service:
         self._tokenizers = tokenizers
         self._open_metrics(cards)
         self.predictor.open(Served(card=card, tokenizer=tokenizers[card.tokenizer]) for card in cards)
+        self._on_ready()  # first: who reads the line looks for the ready file
         log.info(ready, variants=len(cards), seconds=round(time.monotonic() - began_at, 3))
-        self._on_ready()
         return True
 
     def _fail(self, error: StartupError) -> None:

@@ -50,6 +50,7 @@ class Child:
         self._on_expose = on_expose
         self._link = Link(name=name, on_frame=self._take, on_end=self._gone)
         self._has_left = False
+        self._is_cut_off = False
         self._readings: dict[int, asyncio.Future[None]] = {}
         self._numbers = count(1)
 
@@ -101,6 +102,8 @@ class Child:
 
     async def read(self) -> Families:
         """Return its metrics; its last ones where it does not answer."""
+        if self._is_cut_off:
+            return self.last_reading
         number = next(self._numbers)
         future = self._readings[number] = asyncio.get_running_loop().create_future()
         self.order(Order.READ, number=number)
@@ -132,6 +135,7 @@ class Child:
 
     def _gone(self) -> None:
         """End a process that is cut off from here; whoever waits for a reading gets the last one."""
+        self._is_cut_off = True
         if not self._has_left:
             self._process.kill()
         for future in self._readings.values():

@@ -278,9 +278,10 @@ class Supervisor:
 
     async def _answer(self, asker: Child, number: int, accept: str) -> None:
         """Add up what every process has counted, and what those had counted that are gone."""
-        children = tuple(self._children.values())
+        # Both as they are now: a child that dies meanwhile is in its last reading, and must not be in both.
+        children, retired = tuple(self._children.values()), self._retired
         readings = await asyncio.gather(*(child.read() for child in children))
-        total = add_up([*readings, self._retired, families_of(self._registry)])
+        total = add_up([*readings, retired, families_of(self._registry)])
         body, content_type = exposition(total, accept)
         asker.order(Order.EXPOSITION, content_type.encode() + b"\0" + body, number=number)
 

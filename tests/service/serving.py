@@ -6,6 +6,7 @@ import asyncio
 import json
 import socket
 import threading
+import time
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -84,9 +85,15 @@ class Served:
 
     def metrics(self) -> Series:
         """Read /metrics."""
-        text = self.client.get("/metrics").text
-        families = text_string_to_metric_families(text)
-        return Series([(one.name, one.labels, one.value) for family in families for one in family.samples])
+        return Series.of(self.client.get("/metrics").text)
+
+
+def eventually(check: Callable[[], object]) -> None:
+    """Wait for what happens elsewhere: in another thread, or in another process."""
+    deadline = time.monotonic() + START_S
+    while not check():
+        assert time.monotonic() < deadline, "It did not come true in time."
+        time.sleep(0.005)  # else this thread takes the core, or the interpreter, that it waits for
 
 
 @dataclass(frozen=True)
@@ -94,6 +101,12 @@ class Series:
     """Every series of a reading of /metrics: name, labels, value."""
 
     samples: list[tuple[str, dict[str, str], float]]
+
+    @classmethod
+    def of(cls, text: str) -> Series:
+        """Read what /metrics said."""
+        families = text_string_to_metric_families(text)
+        return cls([(one.name, one.labels, one.value) for family in families for one in family.samples])
 
     def sum(self, name: str, **labels: str) -> float:
         """Sum the series of a name that have these labels; there must be one."""

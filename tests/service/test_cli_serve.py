@@ -10,6 +10,7 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,8 @@ import pytest
 import typer
 
 from service.cli import run
-from tests.service.serving import served
+from tests.service.serving import Series, eventually, served
+from tests.service.trees import tree
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -108,23 +110,37 @@ def test_a_whole_life(project_root: Path, mini_catalogue: Path, tmp_path: Path) 
 
             long = {"inputs": [{"text": "ein langer Satz " * 300}] * 32}
             under_way = pool.submit(client.post, "/v1/variants/embed/predict", json=long)
-            while _gauge(client, "xlmr_queue_requests") == 0.0:
-                pass
+            # Of some thirty batches. What is refused meanwhile is tested below, where the engine waits.
+            eventually(lambda: _metrics(client).sum("xlmr_batches_total", variant="embed") >= 1.0)
             running.process.send_signal(signal.SIGTERM)
-            running.event("draining")
-            refused = client.get("/health/ready")
-            assert refused.status_code == 503
-            assert "shutting down" in refused.json()["detail"]
             assert under_way.result(TIMEOUT_S).status_code == 200
+            running.event("draining")
         code, out, err = running.end()
         assert (code, err) == (0, "")
         assert json.loads(out.splitlines()[-1])["event"] == "stopped"
         assert not ready_file.exists()
 
 
-def _gauge(client: httpx2.Client, name: str) -> float:
-    lines = client.get("/metrics").text.splitlines()
-    return float(next(line for line in lines if line.startswith(f"{name} ")).rpartition(" ")[2])
+def _metrics(client: httpx2.Client) -> Series:
+    return Series.of(client.get("/metrics").text)
+
+
+def test_sigterm_drains_and_refuses_what_comes_meanwhile(tmp_path: Path, project_root: Path) -> None:
+    with tree(tmp_path, project_root, http_workers=1) as running, ThreadPoolExecutor(1) as pool:
+        with running.client() as client:
+            ask = partial(client.post, "/v1/variants/v/predict", json={"inputs": [{"text": "ein Satz"}]})
+            running.close_gate()
+            under_way = pool.submit(ask)
+            running.until_a_batch_waits()
+            running.process.send_signal(signal.SIGTERM)
+            running.event("draining")
+            for refused in (client.get("/health/ready"), ask()):
+                assert refused.status_code == 503
+                assert "shutting down" in refused.json()["detail"]
+            running.open_gate()
+            assert under_way.result(TIMEOUT_S).status_code == 200
+        assert running.end() == (0, "")
+    assert running.events[-2]["event"] == "stopped"
 
 
 def test_a_signal_while_the_weights_load_ends_it_too(project_root: Path, mini_catalogue: Path) -> None:
@@ -137,6 +153,7 @@ def test_a_signal_while_the_weights_load_ends_it_too(project_root: Path, mini_ca
 
 def test_a_second_signal_gives_up_what_is_under_way(project_root: Path, mini_catalogue: Path) -> None:
     options = ["--catalogue", str(mini_catalogue), "--variants", "embed", "--port", "0"]
+    # Half a minute of work: whoever is slow here is so there too.
     long = {"inputs": [{"text": "ein langer Satz " * 300}] * 256}
     with (
         program(project_root, *options, "--drain-timeout-s", "600") as running,
@@ -146,8 +163,7 @@ def test_a_second_signal_gives_up_what_is_under_way(project_root: Path, mini_cat
         running.event("ready")
         with httpx2.Client(base_url=url, timeout=TIMEOUT_S) as client:
             under_way = pool.submit(client.post, "/v1/variants/embed/predict", json=long)
-            while _gauge(client, "xlmr_queue_requests") == 0.0:
-                pass
+            eventually(lambda: _metrics(client).sum("xlmr_queue_requests") == 1.0)
             running.process.send_signal(signal.SIGTERM)
             running.event("draining")
             running.process.send_signal(signal.SIGTERM)

@@ -114,7 +114,16 @@ def test_metrics_of_both_add_up_and_any_of_them_tells_all(service: Tree) -> None
             response = predict(clients[name], "ein Satz", "und " * (n + 1))
             tokens += sum(output["usage"]["tokens"] for output in response.json()["outputs"])
         assert predict(clients[name], "").status_code == 422
-    readings = [service.metrics(client) for client in clients.values()]
+    readings = [
+        service.until(
+            lambda series: (
+                series.sum("xlmr_requests_total") == 14.0
+                and series.sum("xlmr_batches_total", variant="v") == 12.0
+            ),
+            client,
+        )
+        for client in clients.values()
+    ]
     for series in readings:
         assert series.sum("xlmr_requests_total", variant="v", outcome="ok") == 12.0
         assert series.sum("xlmr_requests_total", variant="v", outcome="rejected") == 2.0
@@ -191,13 +200,13 @@ def test_a_backend_that_is_killed_answers_nobody_twice_or_never_and_comes_back(
     for worker in sorted(WORKERS):
         service.event("connected", after=before, process=worker)
     assert {ask(service, f"Satz {n}").status_code for n in range(12)} == {200}
-    series = service.metrics()
+    series = service.until(lambda series: series.sum("xlmr_requests_total") == 25.0)
     assert series.sum("xlmr_requests_total", outcome="ok") == 13.0
     assert series.sum("xlmr_requests_total", outcome="unavailable") == 12.0
     assert series.sum("xlmr_process_restarts_total", process="backend") == 1.0
     # What the first backend had counted when it was last read stays counted.
     assert series.sum("xlmr_variant_loads_total", variant="v", result="ok") == 2.0
-    assert series.sum("xlmr_batches_total", variant="v") >= 13.0
+    service.until(lambda series: series.sum("xlmr_batches_total", variant="v") >= 13.0)
 
 
 def test_while_there_is_no_backend_front_ends_are_unready_and_say_why(
@@ -243,7 +252,7 @@ def test_under_load_each_request_is_answered_once_whatever_dies(
     statuses = [status for one in loads for status in one.result(TIMEOUT_S)]
     assert len(statuses) == 8 * 40
     assert set(statuses) <= {200, 503}
-    series = service.metrics()
+    series = service.until(lambda series: series.sum("xlmr_requests_total") == len(statuses))
     assert series.sum("xlmr_requests_total", outcome="ok") == statuses.count(200)
     assert series.sum("xlmr_requests_total", outcome="unavailable") == statuses.count(503)
     assert series.sum("xlmr_requests_total") == len(statuses)
@@ -255,7 +264,7 @@ def test_a_front_end_that_is_killed_takes_its_work_with_it_and_is_replaced(
 ) -> None:
     clients = {name: service.client_of(name) for name in sorted(WORKERS)}
     assert {predict(client, "vorher").status_code for client in clients.values()} == {200}
-    assert service.metrics().sum("xlmr_requests_total", outcome="ok") == 2.0
+    service.until(lambda series: series.sum("xlmr_requests_total", outcome="ok") == 2.0)
     service.close_gate()
     first = pool.submit(ask_of, service, "http-2", "der erste Stapel")
     service.until_a_batch_waits()
@@ -273,7 +282,7 @@ def test_a_front_end_that_is_killed_takes_its_work_with_it_and_is_replaced(
     service.event("connected", after=before, process="http-1")
     with closing(service.client_of("http-1")) as client:
         assert predict(client, "danach").status_code == 200
-        series = service.metrics(client)
+        series = service.until(lambda series: series.sum("xlmr_requests_total", outcome="ok") >= 7.0, client)
     # One more of http-1, which is no more, is still counted: it had been read.
     assert series.sum("xlmr_requests_total", outcome="ok") == 7.0
     assert series.sum("xlmr_process_restarts_total", process="http-1") == 1.0
@@ -298,7 +307,7 @@ def test_a_client_that_hangs_up_takes_its_work_from_the_queue(
     service.until(lambda series: series.sum("xlmr_requests_total", outcome="cancelled") == 1.0)
     service.open_gate()
     assert {answer.result(TIMEOUT_S).status_code for answer in running} == {200}
-    assert service.metrics().sum("xlmr_batch_sequences_sum") == 4.0
+    service.until(lambda series: series.sum("xlmr_batch_sequences_sum") == 4.0)
 
 
 def test_a_deadline_holds_whether_the_backend_works_or_hangs(service: Tree) -> None:
@@ -512,10 +521,14 @@ def test_the_command_serves_real_weights_and_front_ends_never_load_torch(
     command += ["--max-batch-tokens", "512", "--ready-file", str(ready_file)]
     service = Tree(command, gate=tmp_path / "gate", home=tmp_path, cwd=project_root)
     try:
+        service.event("process_started", child="backend")
+        backend = psutil.Process(service.pid("backend"))
+        backend.suspend()  # lest it has loaded before a front end answers
         with service.client() as client:
             assert client.get("/health/live").status_code == 200
             assert_unavailable(client.get("/health/ready"), "loading its weights")
             assert not ready_file.exists()
+            backend.resume()
             service.event("ready", http_workers=2)
             assert json.loads(ready_file.read_text())["pid"] == service.process.pid
             body = {"inputs": [{"text": "keep-this-to-yourself"}]}

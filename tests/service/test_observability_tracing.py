@@ -24,10 +24,10 @@ from service.observability.sampling import sampler
 from service.observability.tracing import Tracing
 from service.settings import read_settings
 from tests.service.backend_world import card
-from tests.service.serving import served
+from tests.service.serving import eventually, served
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from collections.abc import Sequence as Many
 
     import numpy as np
@@ -65,7 +65,7 @@ class Gate:
     def forward(self, lane: Lane, batch: PackedBatch) -> NDArray[np.float32]:
         if self.armed:
             self.entered.set()
-            assert self.opened.wait(30)
+            assert self.opened.wait(60)
         return self._inner.forward(lane, batch)
 
 
@@ -107,14 +107,6 @@ def spans(exporter: InMemorySpanExporter, name: str) -> list[ReadableSpan]:
     return [span for span in exporter.get_finished_spans() if span.name == name]
 
 
-def eventually(check: Callable[[], bool]) -> None:
-    """Wait for what the server does after its answer."""
-    deadline = time.monotonic() + 10
-    while not check():
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
-
-
 def test_a_request_continues_its_callers_trace(server: Served, exporter: InMemorySpanExporter) -> None:
     began_ns = time.time_ns()
     response = ask(server, SAMPLED | {"X-Request-ID": "mine"})
@@ -148,7 +140,7 @@ def test_a_batch_links_to_each_request_that_it_serves(
     large, small = (f"{number:032x}" for number in (1, 2))
     with ThreadPoolExecutor(4) as pool:
         asked = [pool.submit(ask, server, SAMPLED)]
-        assert device.entered.wait(10)
+        assert device.entered.wait(60)
         asked.append(pool.submit(ask, server, {"traceparent": f"00-{large}-{SPAN}-01"}, MANY))
         eventually(lambda: server.service.backend.statistics().queue_requests == 1)
         last = ({"traceparent": f"00-{small}-{SPAN}-01"}, NOT_SAMPLED)
@@ -156,7 +148,7 @@ def test_a_batch_links_to_each_request_that_it_serves(
         eventually(lambda: server.service.backend.statistics().queue_requests == 3)
         device.opened.set()
         for one in asked:
-            one.result(30)
+            one.result(60)
     eventually(lambda: len(spans(exporter, REQUEST)) == 3)
     linked = [{f"{link.context.trace_id:032x}" for link in span.links} for span in spans(exporter, "batch")]
     assert linked == [{TRACE}, {large}, {large, small}]

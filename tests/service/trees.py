@@ -14,9 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import httpx2
 import psutil  # type: ignore[import-untyped]  # ships no types
-from prometheus_client.parser import text_string_to_metric_families
 
-from tests.service.serving import Series
+from tests.service.serving import Series, eventually
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -103,8 +102,7 @@ class Tree:
 
     def until_a_batch_waits(self) -> None:
         """Return when the device has a batch before its closed gate: whatever comes now is queued."""
-        while self._gate.stat().st_size == self._num_before:
-            pass
+        eventually(lambda: self._gate.stat().st_size > self._num_before)
 
     def open_gate(self) -> None:
         """Let batches run."""
@@ -131,15 +129,21 @@ class Tree:
     def metrics(self, client: httpx2.Client | None = None) -> Series:
         """Read /metrics."""
         with self.client() as own:
-            text = (client or own).get("/metrics").text
-        families = text_string_to_metric_families(text)
-        return Series([(one.name, one.labels, one.value) for family in families for one in family.samples])
+            return Series.of((client or own).get("/metrics").text)
 
     def until(self, condition: Callable[[Series], bool], client: httpx2.Client | None = None) -> Series:
-        """Read the metrics until they fulfil a condition; the test's own timeout ends it if they never do."""
-        while not condition(series := self.metrics(client)):
-            pass
-        return series
+        """Read the metrics until they fulfil a condition.
+
+        What a process counted that is too busy to be asked comes with a later reading.
+        """
+        readings: list[Series] = []
+
+        def is_fulfilled() -> bool:
+            readings.append(self.metrics(client))
+            return condition(readings[-1])
+
+        eventually(is_fulfilled)
+        return readings[-1]
 
     def end(self) -> tuple[int, str]:
         """Wait for the end: exit code and standard error."""
