@@ -7,7 +7,7 @@ STAMP  := $(VENV)/.installed
 VAR    ?= var
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo study weights test test-observability bench-load bench-engine bench-peers bench-gpu test-gpu bench-metrics bench-frontend bench-scale check format lock clean
+.PHONY: help setup demo study weights test test-observability bench-load bench-engine bench-peers bench-gpu test-gpu bench-metrics bench-frontend bench-scale bench-cost check format lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 22
@@ -56,6 +56,9 @@ bench-frontend: $(STAMP) ## measure the HTTP path around the model (five minutes
 
 bench-scale: $(STAMP) ## measure how cost grows with load, variants, length and HTTP processes (half an hour)
 	$(BIN)/python benchmarks/bench_scale.py
+
+bench-cost: $(STAMP) ## measure how well the cost of a batch is predicted (four minutes) into docs/benchmarks
+	$(BIN)/python benchmarks/bench_cost.py
 
 bench-gpu: $(STAMP) ## the same on a CUDA device, with and without graphs
 	$(BIN)/python benchmarks/bench_gpu.py

@@ -30,12 +30,12 @@ class Serving:
             ServerError: it ended instead, or took too long.
         """
         self._ready = folder / f"ready-{time.monotonic_ns()}.json"
-        self._log = folder / f"{self._ready.stem}.log"
+        self.log = folder / f"{self._ready.stem}.log"
         command = [sys.executable, "-m", "service", "--catalogue", str(catalogue), "--port", "0"]
         command += ["--ready-file", str(self._ready)]
         for name, value in options.items():
             command += [f"--{name.replace('_', '-')}", str(value)]
-        with self._log.open("wb") as log:
+        with self.log.open("wb") as log:
             self._process = subprocess.Popen(
                 command, stdout=log, stderr=log, start_new_session=True, cwd=_ROOT
             )
@@ -70,7 +70,7 @@ class Serving:
         until = time.monotonic() + _START_S
         while time.monotonic() < until:
             if self._process.poll() is not None:
-                tail = self._log.read_text(encoding="utf-8", errors="replace")[-2000:]
+                tail = self.log.read_text(encoding="utf-8", errors="replace")[-2000:]
                 raise ServerError(f"The service ended with {self._process.returncode}:\n{tail}")
             if self._ready.exists():
                 told = json.loads(self._ready.read_text(encoding="utf-8"))

@@ -173,8 +173,9 @@ class BackendStatistics:
 
     ``ready``: it takes work now. ``alive``: it need not be restarted to take work.
     ``backlog_s``: predicted engine time of all that was admitted and has not left the engine.
-    ``cost_error_p90``: of the latest predictions, relative; None before the first. ``canaries``: one a
-    variant that is asked again and again. ``num_loads``, ``num_failed_loads``: by variant.
+    ``cost_error_p90``: of the latest predictions, relative, of the worst shape; None before there are
+    enough. ``canaries``: one a variant that is asked again and again. ``num_loads``,
+    ``num_failed_loads``: by variant.
     """
 
     queue_requests: int

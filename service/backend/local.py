@@ -232,6 +232,15 @@ class LocalBackend:
                 beside=shape.beside,
                 max_batch_tokens=budget,
             )
+            structlog.get_logger().debug(
+                "shape_measured",
+                dtype=shape.dtype,
+                layer=shape.layer,
+                beside=shape.beside,
+                batches=[
+                    (one.load.num_tokens, one.load.num_squares, round(one.seconds, 6)) for one in measurements
+                ],
+            )
 
     async def _load_beside(self, variant: Variant, *, is_new: bool) -> Loaded | None:
         digest = None if is_new else self._roster.digest_of(variant.name)
@@ -311,6 +320,19 @@ class LocalBackend:
         share = 1 / self._num_replicas if batch.beside else 1.0
         self._engine_busy_s += engine_s * share
         self._num_batches += 1
+        structlog.get_logger().debug(
+            "batch_ran",
+            dtype=self._roster.shape_of(batch.lane).dtype,
+            layer=self._roster.shape_of(batch.lane).layer,
+            beside=batch.beside,
+            crowded=batch.crowded,
+            sequences=len(batch.items),
+            tokens=batch.load.num_tokens,
+            squares=batch.load.num_squares,
+            predicted_s=round(batch.predicted_s, 6),
+            engine_s=round(engine_s, 6),
+            failed=failed,
+        )
         self._observer.batch_ended(
             BatchReport(
                 variant=self._roster.name_of(batch.lane),

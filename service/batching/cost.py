@@ -5,7 +5,9 @@ pair of tokens in attention; none of them can be negative. Errors are relative: 
 milliseconds wrong matters on a batch of twenty and not on one of a thousand. Warm-up
 measurements fit the model; every batch after that refines it by least squares in which
 older batches fade, yet never below a trace of the warm-up, so that a day of equal batches
-does not unlearn what unequal ones cost. Everything is a value: refining gives a new model.
+does not unlearn what unequal ones cost. Beside the coefficients a factor follows what the machine does at
+present (``level.py``), one for batches that begin while others run and one for the rest: on two cores the
+former took 1.3 times as long. Everything is a value: refining gives a new model.
 
 Source: recursive least squares in information form (Ljung, System Identification, 1999,
 chapter 11), with forgetting towards a fixed belief (Kulhavy and Zarrop, 1993).
@@ -19,6 +21,7 @@ from typing import TYPE_CHECKING, Final, Self
 import numpy as np
 
 from service.batching.least_squares import nonnegative
+from service.batching.level import Level
 
 if TYPE_CHECKING:
     from collections.abc import Sequence as Many
@@ -34,6 +37,8 @@ FADE: Final = 0.98
 ANCHOR_MEASUREMENTS: Final = 0.5
 # Relative errors kept for the statistics: the latest ones, enough for a 90th percentile.
 KEPT_ERRORS: Final = 256
+# Below so many a 90th percentile rests on fewer than five batches, and says nothing of a shape.
+LEAST_ERRORS: Final = 50
 # Throughput from which a larger batch buys too little (the knee).
 KNEE_RATIO: Final = 0.95
 BUDGET_GRID: Final = tuple(2**power for power in range(6, 17))
@@ -71,23 +76,27 @@ class Load:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measurement:
-    """One batch, and the seconds that it took on the engine."""
+    """One batch, and the seconds that it took on the engine. ``crowded``: whether others ran as it began."""
 
     load: Load
     seconds: float
+    crowded: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class CostModel:
     """What is known of one shape; start with ``fit``, or with ``unfitted``.
 
-    ``coefficients``: c0, c1, c2, seconds. ``errors``: the latest relative errors
-    ``|predicted - measured| / measured``, each of a prediction made before its batch ran.
+    ``coefficients``: c0, c1, c2, seconds; ``alone``, ``crowded``: what batches take at present, over what
+    these say. ``errors``: the latest relative errors ``|predicted - measured| / measured``, each of a
+    prediction made before its batch ran.
     """
 
     coefficients: tuple[float, float, float]
     num_measurements: int
     errors: tuple[float, ...]
+    alone: Level
+    crowded: Level
     _information: NDArray[np.float64]
     _target: NDArray[np.float64]
     _anchor_information: NDArray[np.float64]
@@ -100,6 +109,8 @@ class CostModel:
             coefficients=(0.0, 0.0, 0.0),
             num_measurements=0,
             errors=(),
+            alone=Level(),
+            crowded=Level(),
             _information=np.zeros((_NUM_TERMS, _NUM_TERMS)),
             _target=np.zeros(_NUM_TERMS),
             _anchor_information=np.zeros((_NUM_TERMS, _NUM_TERMS)),
@@ -140,34 +151,56 @@ class CostModel:
             _anchor_target=self._anchor_target / factor,
         )
 
-    def predict(self, load: Load) -> float:
-        """Return the seconds that this load takes, batch after batch."""
-        start_s, token_s, square_s = self.coefficients
-        return start_s * load.num_batches + token_s * load.num_tokens + square_s * load.num_squares
+    def predict(self, load: Load, *, crowded: bool = False) -> float:
+        """Return the seconds that this load takes, batch after batch; ``crowded``: while others run."""
+        return self._level(crowded=crowded).factor * self._usual_s(load)
 
-    def refine(self, measurement: Measurement) -> Self:
-        """Return the model that has also seen this batch."""
-        row = _row(measurement)
+    def refine(self, measurement: Measurement, *, predicted_s: float | None = None) -> Self:
+        """Return the model that has also seen this batch.
+
+        ``predicted_s``: what was predicted of it; None for what this model predicts.
+        """
+        level = self._level(crowded=measurement.crowded)
+        if self.num_measurements:
+            level = level.after(measurement.seconds / self._usual_s(measurement.load))
+        # The coefficients learn what the level does not explain, as it was before this batch.
+        factor = self._level(crowded=measurement.crowded).factor
+        row = factor * _row(measurement)
         fresh = 1.0 - FADE
         information = FADE * self._information + fresh * self._anchor_information + np.outer(row, row)
         target = FADE * self._target + fresh * self._anchor_target + row
-        errors = self.errors
-        if self.num_measurements:
-            error = abs(self.predict(measurement.load) / measurement.seconds - 1.0)
-            errors = (*errors[-(KEPT_ERRORS - 1) :], error)
         return replace(
             self,
             coefficients=_solve(information, target),
             num_measurements=self.num_measurements + 1,
-            errors=errors,
+            errors=self._errors_after(measurement, predicted_s),
+            alone=self.alone if measurement.crowded else level,
+            crowded=level if measurement.crowded else self.crowded,
             _information=information,
             _target=target,
         )
 
     @property
     def error_p90(self) -> float | None:
-        """The 90th percentile of the latest relative errors; None before the first."""
-        return float(np.quantile(self.errors, 0.9, method="inverted_cdf")) if self.errors else None
+        """The 90th percentile of the latest relative errors; None before there are enough of them."""
+        if len(self.errors) < LEAST_ERRORS:
+            return None
+        return float(np.quantile(self.errors, 0.9, method="inverted_cdf"))
+
+    def _errors_after(self, measurement: Measurement, predicted_s: float | None) -> tuple[float, ...]:
+        if predicted_s is None:
+            predicted_s = self.predict(measurement.load, crowded=measurement.crowded)
+        if not predicted_s:
+            return self.errors
+        return (*self.errors[-(KEPT_ERRORS - 1) :], abs(predicted_s / measurement.seconds - 1.0))
+
+    def _level(self, *, crowded: bool) -> Level:
+        return self.crowded if crowded else self.alone
+
+    def _usual_s(self, load: Load) -> float:
+        """Return what the coefficients say."""
+        start_s, token_s, square_s = self.coefficients
+        return start_s * load.num_batches + token_s * load.num_tokens + square_s * load.num_squares
 
 
 def knee(model: CostModel, *, typical_tokens: int, grid: Many[int] = BUDGET_GRID) -> int:

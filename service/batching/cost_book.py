@@ -46,21 +46,23 @@ class CostBook:
         """Return how many tokens a batch of this lane may hold, alone or ``beside`` other replicas."""
         return self._page(lane, beside=beside).max_batch_tokens
 
-    def predict(self, lane: Lane, load: Load, *, beside: bool = False) -> float:
-        """Return the seconds that a load takes; 0 while nothing is known."""
-        return self._page(lane, beside=beside).model.predict(load)
+    def predict(self, lane: Lane, load: Load, *, beside: bool = False, crowded: bool = False) -> float:
+        """Return the seconds that a load takes, ``crowded`` while others run; 0 where nothing is known."""
+        return self._page(lane, beside=beside).model.predict(load, crowded=crowded)
 
     def predict_queue(self, lane: Lane, queue: LaneQueue, *, beside: bool = False) -> float:
         """Return the seconds that all that waits in a lane takes one replica, cut into full batches."""
         page = self._page(lane, beside=beside)
         num_batches = ceil(queue.num_tokens / page.max_batch_tokens)
         load = Load(num_batches=num_batches, num_tokens=queue.num_tokens, num_squares=queue.num_squares)
-        return page.model.predict(load)
+        return page.model.predict(load, crowded=beside)
 
-    def learn(self, lane: Lane, measurement: Measurement, *, beside: bool = False) -> None:
-        """Refine the model of a lane's shape."""
+    def learn(
+        self, lane: Lane, measurement: Measurement, *, predicted_s: float | None = None, beside: bool = False
+    ) -> None:
+        """Refine the model of a lane's shape. ``predicted_s``: what was predicted; None for what is now."""
         page = self._page(lane, beside=beside)
-        page.model = page.model.refine(measurement)
+        page.model = page.model.refine(measurement, predicted_s=predicted_s)
 
     def statistics(self) -> tuple[CostStatistics, ...]:
         """Read what is known, a record for each shape seen so far."""
@@ -68,6 +70,7 @@ class CostBook:
             CostStatistics(
                 shape=shape,
                 coefficients=page.model.coefficients,
+                factors=(page.model.alone.factor, page.model.crowded.factor),
                 num_measurements=page.model.num_measurements,
                 error_p90=page.model.error_p90,
                 max_batch_tokens=page.max_batch_tokens,

@@ -57,7 +57,7 @@ class Dispatch:
     """Run these now as one batch.
 
     ``predicted_s``: by the cost model; 0 while it knows nothing. ``beside``: on one of several replicas,
-    with others beside it; else it has the whole device.
+    with others beside it; else it has the whole device. ``crowded``: whether others did run as it was cut.
     """
 
     lane: Lane
@@ -67,6 +67,7 @@ class Dispatch:
     predicted_s: float
     dispatched_at: float
     beside: bool = False
+    crowded: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,11 +92,13 @@ Decision = Dispatch | WaitUntil | Idle
 class CostStatistics:
     """What is known of one shape: c0, c1, c2 in seconds, and how wrong predictions were.
 
-    ``error_p90``: of the latest relative errors; None before the first.
+    ``factors``: what batches take at present over what these say, alone and crowded. ``error_p90``: of the
+    latest relative errors; None before there are enough of them.
     """
 
     shape: Shape
     coefficients: tuple[float, float, float]
+    factors: tuple[float, float]
     num_measurements: int
     error_p90: float | None
     max_batch_tokens: int

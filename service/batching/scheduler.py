@@ -130,8 +130,8 @@ class Scheduler:
         """
         self._running.remove(batch)
         if seconds:
-            measurement = Measurement(load=batch.load, seconds=seconds)
-            self._costs.learn(batch.lane, measurement, beside=batch.beside)
+            measurement = Measurement(load=batch.load, seconds=seconds, crowded=batch.crowded)
+            self._costs.learn(batch.lane, measurement, predicted_s=batch.predicted_s, beside=batch.beside)
 
     def decide(self, now: float, free_slots: int) -> Decision:
         """Return what to do at monotonic time ``now``; remove what it dispatches.
@@ -190,15 +190,16 @@ class Scheduler:
         if beside and not self._running and self._ends_sooner_alone(lane, queue, _load(items)):
             beside, budget = False, self._costs.budget(lane)
             self._fill(items, queue, budget, now)
-        load = _load(items)
+        load, crowded = _load(items), beside and bool(self._running)
         batch = Dispatch(
             lane=lane,
             items=tuple(items),
             cut=self._why(load.num_tokens, budget, lane_is_empty=not queue),
             load=load,
-            predicted_s=self._costs.predict(lane, load, beside=beside),
+            predicted_s=self._costs.predict(lane, load, beside=beside, crowded=crowded),
             dispatched_at=now,
             beside=beside,
+            crowded=crowded,
         )
         if not queue:
             del self._lanes[lane]
@@ -238,8 +239,9 @@ class Scheduler:
         if rest.num_tokens and whole.num_tokens > self._costs.budget(lane):
             return False
         alone_s = self._costs.predict(lane, whole)
-        first_s = self._costs.predict(lane, first, beside=True)
-        rest_s = self._costs.predict(lane, replace(rest, num_batches=1), beside=True)
+        crowded = bool(rest.num_tokens)
+        first_s = self._costs.predict(lane, first, beside=True, crowded=crowded)
+        rest_s = self._costs.predict(lane, replace(rest, num_batches=1), beside=True, crowded=crowded)
         return alone_s <= max(first_s, rest_s / (self._num_replicas - 1) if rest.num_tokens else 0.0)
 
     def _why(self, num_tokens: int, max_batch_tokens: int, *, lane_is_empty: bool) -> Cut:

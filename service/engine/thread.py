@@ -26,7 +26,14 @@ from service.engine.contract import Failed, Run, Warm
 from service.engine.device import Crew, Crewed, Swapping
 from service.engine.jobs import Job, Jobs
 from service.engine.sharing import tell_sharing
-from service.engine.warm_up import FIRST, MAX_RUNG_BESIDE_S, MAX_RUNG_S, default_lane, rungs
+from service.engine.warm_up import (
+    FIRST,
+    MAX_RUNG_BESIDE_S,
+    MAX_RUNG_S,
+    default_lane,
+    measure_rung,
+    rungs,
+)
 from service.errors import EngineError, NotReadyError, StartupError
 
 if TYPE_CHECKING:
@@ -199,8 +206,7 @@ class EngineThread:
         max_rung_s: float,
     ) -> Iterator[Measurement]:
         for lengths in ladder:
-            measure(lengths)  # the first run of a size allocates and chooses kernels
-            measurement = measure(lengths)
+            measurement = measure_rung(measure, lengths)
             yield measurement
             if self._jobs.closed or measurement.seconds > max_rung_s:
                 return

@@ -8,14 +8,16 @@ follows from what was measured.
 
 from __future__ import annotations
 
+from operator import attrgetter
 from typing import TYPE_CHECKING, Final
 
 from service.errors import ShapeError, StartupError
 from service.tasks.parameters import Overrides, lane_of, resolve
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
+    from service.batching.cost import Measurement
     from service.domain import Lane, VariantCard
 
 # So a shape is warm within a few seconds even on two CPU cores.
@@ -23,12 +25,17 @@ MAX_RUNG_S: Final = 0.5
 # Of replicas side by side: their batches are shares of a backlog, and refine the model from the first one on.
 MAX_RUNG_BESIDE_S: Final = 0.15
 FIRST: Final = (16,)
+# A short batch is soon measured again, and the median of three does not hang on one that was disturbed.
+SHORT_RUNG_S: Final = 0.1
 # Few and many tokens, short and long sequences: they tell the terms of the cost model apart.
 LADDER: Final = (
     (4,),
     (16,),
+    (32,),
+    (64,),
     (16,) * 8,
     (128,),
+    (64,) * 4,
     (128,) * 4,
     (512,),
     (64,) * 32,
@@ -57,3 +64,12 @@ def rungs(*, max_positions: int, max_batch_tokens: int) -> Iterator[tuple[int, .
     for lengths in LADDER:
         if max(lengths) <= max_positions and sum(lengths) <= max_batch_tokens:
             yield lengths
+
+
+def measure_rung(measure: Callable[[tuple[int, ...]], Measurement], lengths: tuple[int, ...]) -> Measurement:
+    """Return what a batch of these lengths takes: of a short one the median of three runs."""
+    measure(lengths)  # the first run of a size allocates and chooses kernels
+    first = measure(lengths)
+    if first.seconds > SHORT_RUNG_S:
+        return first
+    return sorted((first, measure(lengths), measure(lengths)), key=attrgetter("seconds"))[1]

@@ -210,7 +210,7 @@ def test_defaults_that_no_request_could_be_answered_with_refuse_to_start() -> No
 
 @pytest.mark.parametrize(
     ("max_positions", "max_batch_tokens", "longest", "largest"),
-    [(512, 16384, 512, 16384), (100, 600, 16, 128)],
+    [(512, 16384, 512, 16384), (100, 600, 64, 256), (60, 600, 32, 128)],
 )
 def test_the_ladder_keeps_to_model_and_budget(
     max_positions: int, max_batch_tokens: int, longest: int, largest: int
