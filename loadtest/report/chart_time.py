@@ -1,7 +1,8 @@
 """How the run went: latency of the requests due in each slice of time, and how many were in flight.
 
 Rules: a slice shows its median and its slowest finished request, which need no minimum count to be honest;
-in flight counts requests that were due and not yet done, averaged over the runs of an arm.
+in flight counts requests that were due and not yet done, averaged over the runs of an arm; where all
+requests were due at once, latency has no course and only what was in flight is drawn.
 """
 
 from __future__ import annotations
@@ -54,6 +55,8 @@ class ArmSlices:
 
 def time_figure(arms: Sequence[ArmSlices]) -> Figure:
     """Draw latency over time above requests in flight over time, on one time axis."""
+    if all(_due_at_once(arm) for arm in arms):
+        return _flight_figure(arms)
     room = label_room([*(formats.number(s.in_flight) for arm in arms for s in arm.slices), "0.001"])
     upper = draw("time-latency", lambda canvas: _latency(arms, canvas, room))
     lower = draw("time-flight", lambda canvas: _in_flight(arms, canvas, room))
@@ -70,6 +73,29 @@ def time_figure(arms: Sequence[ArmSlices]) -> Figure:
         legend=_legend(arms, has_errors=failed > 0),
         wide=upper[0] + lower[0],
         narrow=upper[1] + lower[1],
+    )
+
+
+def _due_at_once(arm: ArmSlices) -> bool:
+    return len(arm.slices) > 1 and sum(piece.num_due > 0 for piece in arm.slices) == 1
+
+
+def _flight_figure(arms: Sequence[ArmSlices]) -> Figure:
+    room = label_room([formats.number(s.in_flight) for arm in arms for s in arm.slices])
+    wide, narrow = draw("time-flight", lambda canvas: _in_flight(arms, canvas, room))
+    names = [LegendEntry(paint=series_paint(i), text=arm.arm) for i, arm in enumerate(arms)]
+    return Figure(
+        key="time",
+        title="Requests in flight over time",
+        caption="Requests not yet done. All were due at once, so that their latency has no course to draw.",
+        alternative=" ".join(
+            f"{arm.arm}: {formats.plural(sum(s.num_due for s in arm.slices), 'request')} due at once, "
+            f"the last done after {formats.seconds(arm.slices[-1].end_s)}."
+            for arm in arms
+        ),
+        legend=tuple(names) if len(arms) > 1 else (),
+        wide=wide,
+        narrow=narrow,
     )
 
 

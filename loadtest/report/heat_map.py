@@ -2,7 +2,8 @@
 
 Rules: a map is a table, so that it can be read aloud, copied, and printed; a cell that has too few requests
 for its figure says so and has no shade; shades are seven steps between the smallest and the largest figure
-of the map, on a log scale for durations and tokens.
+of the map, on a log scale for durations and tokens; durations are written in the unit in which the longest
+of the map fits into a cell on a phone.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from loadtest.report.records import Group
 
 LEVELS = 7
+LONG_S = 10.0  # from here on, milliseconds take five digits, which a phone's cell is too narrow for
 Cells = dict[str, dict[str, "Group"]]
 
 
@@ -55,7 +57,7 @@ class HeatMap:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measure:
-    """What a map shows of a cell, and how it is written; ``needs`` says what a figure takes."""
+    """What a map shows of a cell, and how it is written; a duration's ``write`` gives way to its unit's."""
 
     key: str
     title: str
@@ -65,6 +67,7 @@ class Measure:
     write: Callable[[float | None], str]
     count: Callable[[Group], int]
     logarithmic: bool = False
+    is_duration: bool = False
 
 
 def _quality(group: Group) -> float | None:
@@ -91,32 +94,35 @@ MEASURES = (
     Measure(
         key="p95",
         title="p95 latency",
-        caption="milliseconds; a p95 takes 200 requests a cell",
+        caption="a p95 takes 200 requests a cell",
         scale="heat",
         value=lambda group: group.latency_s.p95,
         write=formats.milliseconds,
         count=_n,
         logarithmic=True,
+        is_duration=True,
     ),
     Measure(
         key="p50",
         title="median latency",
-        caption="milliseconds; a median takes 20 requests a cell",
+        caption="a median takes 20 requests a cell",
         scale="heat",
         value=lambda group: group.latency_s.p50,
         write=formats.milliseconds,
         count=_n,
         logarithmic=True,
+        is_duration=True,
     ),
     Measure(
         key="mean",
         title="mean latency",
-        caption="milliseconds; a mean of few requests is mostly chance",
+        caption="a mean of few requests is mostly chance",
         scale="heat",
         value=lambda group: group.latency_s.mean,
         write=formats.milliseconds,
         count=_n,
         logarithmic=True,
+        is_duration=True,
     ),
     Measure(
         key="tokens",
@@ -163,13 +169,14 @@ def heat_map(measure: Measure, cells: Mapping[str, Mapping[str, Group]], prefix:
         return None
     tasks, languages = task_order(cells), language_order({code for row in cells.values() for code in row})
     shade = _shader(known, logarithmic=measure.logarithmic)
+    write, caption = _written(measure, max(known))
 
     def cell(task: str, language: str) -> HeatCell | None:
         group = cells[task].get(language)
         if group is None:
             return None
         value, n = measure.value(group), measure.count(group)
-        text = measure.write(value)
+        text = write(value)
         if measure.key in group.latency_s.lower_bounds and value is not None:
             text = f"{formats.AT_LEAST}{text}"
         words = f"{task_title(task)}, {language}: {text}, n {n:,}"
@@ -178,13 +185,22 @@ def heat_map(measure: Measure, cells: Mapping[str, Mapping[str, Group]], prefix:
     return HeatMap(
         key=f"{prefix}{measure.key}",
         title=measure.title,
-        caption=measure.caption,
+        caption=caption,
         scale=measure.scale,
         tasks=tasks,
         rows=tuple((language, tuple(cell(task, language) for task in tasks)) for language in languages),
-        low=measure.write(min(known)),
-        high=measure.write(max(known)),
+        low=write(min(known)),
+        high=write(max(known)),
     )
+
+
+def _written(measure: Measure, longest: float) -> tuple[Callable[[float | None], str], str]:
+    """Return how the figures of a map are written, and the caption that says so."""
+    if not measure.is_duration:
+        return measure.write, measure.caption
+    if longest < LONG_S:
+        return measure.write, f"milliseconds; {measure.caption}"
+    return formats.number, f"seconds; {measure.caption}"
 
 
 def task_title(task: str) -> str:

@@ -51,7 +51,7 @@ class Page:
     study: StudyRecord | None
     checks: tuple[Check, ...]
     pooled: str
-    left_out: bool
+    arms_without_valid: tuple[str, ...]
     is_synthetic: bool
     unscored: tuple[str, ...]
     comparisons: tuple[tuple[str, tuple[Comparison, ...], bool], ...]
@@ -88,7 +88,7 @@ def build_page(  # noqa: PLR0913 - options by name
         study=study,
         checks=summary.checks if study is None else _pooled_checks(summary.checks),
         pooled=pooling.sentence if pooling else "",
-        left_out=bool(pooling and pooling.num_left_out),
+        arms_without_valid=pooling.arms_without_valid if pooling else (),
         is_synthetic=any(variant.synthetic for variant in summary.variants),
         unscored=_unscored(summary),
         comparisons=() if study is None else comparison_tables(study),

@@ -27,10 +27,11 @@ STUDY_FILE = "study.json"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pooling:
-    """Which runs the figures pool, in one sentence, and how many were left out as not valid."""
+    """Which runs the figures pool, in words, how many were left out as not valid, and whose are not valid."""
 
     sentence: str
     num_left_out: int
+    arms_without_valid: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,9 +93,14 @@ def choose_runs(record: StudyRecord) -> tuple[tuple[StudyRun, ...], Pooling]:
     at = "" if load is None else f" at {load:g} of the reference arm's capacity"
     which = "that is not valid is" if left_out == 1 else "that are not valid are"
     without = f" {formats.plural(left_out, 'run')} {which} left out." if left_out else ""
+    silent = tuple(dict.fromkeys(run.arm for run in shown if run.arm not in speaking))
+    unfounded = (
+        f" No run of {' and '.join(silent)} is valid, and they are pooled all the same." if silent else ""
+    )
     return tuple(valid), Pooling(
-        sentence=f"Figures by arm pool {formats.plural(len(valid), 'run')}{at}.{without}",
+        sentence=f"Figures by arm pool {formats.plural(len(valid), 'run')}{at}.{without}{unfounded}",
         num_left_out=left_out,
+        arms_without_valid=silent,
     )
 
 

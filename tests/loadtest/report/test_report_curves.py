@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from loadtest.report.chart_time import ArmSlices, time_figure
 from loadtest.report.curves import MAX_POINTS, latency_curve, tail_of
 from loadtest.report.slices import mean_in_flight, time_slices
 
@@ -103,6 +104,19 @@ def test_runs_of_one_arm_are_laid_over_each_other() -> None:
     twice = time_slices(pl.concat([one, one]), num_runs=2, max_slices=5)
     assert [piece.in_flight for piece in twice] == pytest.approx([piece.in_flight for piece in alone])
     assert [piece.num_due for piece in twice] == [2 * piece.num_due for piece in alone]
+
+
+def test_requests_due_at_once_have_no_course_of_latency_to_draw() -> None:
+    offline = samples([0.0] * 100, [(k + 1) / 10 for k in range(100)], [False] * 100)
+    spread = samples([k / 10 for k in range(100)], [0.1] * 100, [False] * 100)
+    together = time_figure([ArmSlices(arm="a", slices=time_slices(offline))])
+    assert "latency, ms" not in together.wide + together.narrow
+    assert "in flight" in together.wide
+    assert together.legend == ()
+    assert together.alternative == "a: 100 requests due at once, the last done after 10.0\u202fs."
+    course = time_figure([ArmSlices(arm="a", slices=time_slices(spread))])
+    assert "latency, ms" in course.wide
+    assert [entry.text for entry in course.legend] == ["median", "slowest"]
 
 
 def test_no_request_is_no_slice() -> None:

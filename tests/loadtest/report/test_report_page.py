@@ -13,7 +13,7 @@ import pytest
 from loadtest.datasets.tasks import Task
 from loadtest.report import formats
 from loadtest.report.chart_style import Paint
-from loadtest.report.heat_map import task_title
+from loadtest.report.heat_map import heat_maps, task_title
 from loadtest.report.html import write_report
 from loadtest.report.summary import read_summary, write_summary
 from loadtest.report.verdict import strip_of
@@ -22,6 +22,8 @@ from loadtest.trace.samples import read_samples, write_samples
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+    from loadtest.report.records import Group
 
 SECTIONS = {
     "verdict", "validity", "tasks", "latency", "split", "course", "maps", "capacity", "comparison", "errors",
@@ -220,6 +222,22 @@ def test_every_cell_of_the_maps_is_that_of_the_summary(page: Reader, reported_ru
             assert tokens in titles
             assert group.quality is not None
             assert f"{place}{formats.score(group.quality.score)}, n {group.quality.num_scored:,}" in titles
+
+
+def test_a_map_of_long_durations_is_in_seconds_which_fit_a_phone(reported_run: Path) -> None:
+    cells = read_summary(reported_run).by_task_language
+    (mean,) = (one for one in heat_maps(cells) if one.key == "mean")
+    assert mean.caption.startswith("milliseconds; a mean")
+
+    def slow(group: Group) -> Group:
+        latency = group.latency_s.model_copy(update={"mean": 12.345, "lower_bounds": ()})
+        return group.model_copy(update={"latency_s": latency})
+
+    slowed = {task: {code: slow(group) for code, group in by_code.items()} for task, by_code in cells.items()}
+    (mean,) = (one for one in heat_maps(slowed) if one.key == "mean")
+    assert mean.caption.startswith("seconds; a mean")
+    assert {cell.text for _, row in mean.rows for cell in row if cell} == {"12.3"}
+    assert (mean.low, mean.high) == ("12.3", "12.3")
 
 
 @pytest.mark.parametrize(

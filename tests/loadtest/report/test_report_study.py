@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+import shutil
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -12,6 +13,7 @@ import pytest
 from loadtest.report.chart_forest import forest_figure, shorten
 from loadtest.report.chart_sweep import sweep_figure
 from loadtest.report.chart_tokens import tokens_figure
+from loadtest.report.html import write_report
 from loadtest.report.page import comparison_tables
 from loadtest.report.ratio_map import ratio_map
 from loadtest.report.run_files import ReportError
@@ -56,6 +58,37 @@ def test_runs_that_are_not_valid_are_left_out_unless_none_is_left(record: StudyR
     assert pooling.num_left_out == 1
     assert "1 run that are not valid" not in pooling.sentence
     assert "1 run that is not valid is left out" in pooling.sentence
+
+
+def test_figures_of_an_arm_without_a_valid_run_are_called_what_they_are(
+    record: StudyRecord, reported_study: Path, tmp_path: Path
+) -> None:
+    runs = (
+        run("bad", load_ratio=0.6, valid=False),
+        run("good", load_ratio=0.6).model_copy(update={"arm": "b"}),
+        run("late", load_ratio=0.6, valid=False).model_copy(update={"arm": "b"}),
+    )
+    pooling = choose_runs(record.model_copy(update={"runs": runs}))[1]
+    assert (pooling.num_left_out, pooling.arms_without_valid) == (1, ("a",))
+    assert pooling.sentence.endswith(
+        "1 run that is not valid is left out. No run of a is valid, and they are pooled all the same."
+    )
+
+    folder, reference = tmp_path / "study", record.reference
+    shutil.copytree(reported_study, folder)
+    for one in (one for one in record.runs if one.arm == reference):
+        path = folder / one.path / "run.json"
+        told = json.loads(path.read_text())
+        told["outcome"]["status"] = "interrupted"
+        path.write_text(json.dumps(told))
+    every = tuple(
+        one.model_copy(update={"valid": one.arm != reference, "reasons": ("late",)}) for one in record.runs
+    )
+    save_study(folder, record.model_copy(update={"runs": every}))
+    write_report(folder)
+    page = (folder / "report.html").read_text()
+    assert f"No run of {reference} is valid. They are pooled below all the same" in page
+    assert "left out of the pooled figures" not in page
 
 
 def test_a_study_without_pairs_shows_what_it_has(record: StudyRecord) -> None:
