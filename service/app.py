@@ -26,6 +26,7 @@ from service.api.health import health_router
 from service.api.metrics import metrics_router
 from service.api.native import PROTOCOL, NativeProtocol, RequestLimits, native_router
 from service.api.openapi import document
+from service.api.predict_route import PredictRoute
 from service.api.problems import REASONS
 from service.backend.clock import LoopClock
 from service.backend.listener import BackendListener
@@ -238,13 +239,27 @@ def create_app(settings: Settings, service: Service | None = None) -> FastAPI:
 
     is_traced = joined.tracing is not None
     of_request = current_trace if is_traced else _no_trace
+    native = NativeProtocol(
+        predictor=joined.predictor,
+        observer=joined.observer,
+        current_trace=of_request,
+        clock=time.monotonic,
+        limits=RequestLimits(
+            max_body_bytes=settings.max_body_bytes,
+            max_inputs=settings.max_inputs,
+            timeout_s=settings.timeout_s,
+            max_timeout_s=settings.max_timeout_s,
+        ),
+        count_inputs=joined.metrics.open_scripts() if settings.metrics_scripts else None,
+    )
     app = FastAPI(
         title="xlmr-serve",
         version=version("xlmr-serve"),
         description=DESCRIPTION,
         lifespan=lifespan,
         middleware=[
-            Middleware(RequestContext, clock=time.monotonic, quiet=_QUIET_PATHS, current_trace=of_request)
+            Middleware(RequestContext, clock=time.monotonic, quiet=_QUIET_PATHS, current_trace=of_request),
+            Middleware(PredictRoute, protocol=native),
         ],
         # FastAPI's own span of a request; its spans of single operations cost more than they tell.
         telemetry={
@@ -261,19 +276,6 @@ def create_app(settings: Settings, service: Service | None = None) -> FastAPI:
         redoc_url=None,
     )
     install_failures(app)
-    native = NativeProtocol(
-        predictor=joined.predictor,
-        observer=joined.observer,
-        current_trace=of_request,
-        clock=time.monotonic,
-        limits=RequestLimits(
-            max_body_bytes=settings.max_body_bytes,
-            max_inputs=settings.max_inputs,
-            timeout_s=settings.timeout_s,
-            max_timeout_s=settings.max_timeout_s,
-        ),
-        count_inputs=joined.metrics.open_scripts() if settings.metrics_scripts else None,
-    )
     app.include_router(native_router(native, joined.predictor))
     app.include_router(health_router(joined.backend, joined.predictor))
     app.include_router(metrics_router(joined.exposition))

@@ -11,37 +11,39 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, NoReturn
 
-from starlette.requests import ClientDisconnect
-
+from service.api.headers import header
 from service.errors import ClientGoneError, MalformedError, TooLargeError
 
 if TYPE_CHECKING:
-    from starlette.requests import Request
+    from collections.abc import Iterable
+
+    from starlette.types import Receive
 
 
-async def read_body(request: Request, *, max_bytes: int) -> bytes:
-    """Read the whole body.
+async def read_body(headers: Iterable[tuple[bytes, bytes]], receive: Receive, *, max_bytes: int) -> bytes:
+    """Read the whole body of a request. ``headers``, ``receive``: as ASGI has them.
 
     Raises:
         TooLargeError: it is longer than ``max_bytes``.
         MalformedError: it is compressed.
         ClientGoneError: the client hung up before the end.
     """
-    if request.headers.get("content-encoding", "identity") != "identity":
+    if header(headers, "content-encoding") not in {None, "identity"}:
         raise MalformedError(
             "The body is compressed, which is not understood; send it plain, without Content-Encoding."
         )
-    announced = request.headers.get("content-length", "")
+    announced = header(headers, "content-length") or ""
     if announced.isdecimal() and int(announced) > max_bytes:
         raise _too_large(max_bytes)
-    body = bytearray()
-    try:
-        async for chunk in request.stream():
-            body += chunk
-            if len(body) > max_bytes:
-                raise _too_large(max_bytes)
-    except ClientDisconnect as error:
-        raise ClientGoneError("The client hung up while it sent the body.") from error
+    body, is_whole = bytearray(), False
+    while not is_whole:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientGoneError("The client hung up while it sent the body.")
+        body += message.get("body", b"")
+        if len(body) > max_bytes:
+            raise _too_large(max_bytes)
+        is_whole = not message.get("more_body", False)
     return bytes(body)
 
 

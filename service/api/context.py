@@ -10,9 +10,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import structlog
-from starlette.datastructures import Headers, MutableHeaders
 
-from service.api.headers import REQUEST_ID, request_id
+from service.api.headers import REQUEST_ID, header, request_id
 from service.api.problems import problem_response
 
 if TYPE_CHECKING:
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
 _MAX_PATH = 200
 _SERVER_ERROR = 500
 _GONE = 499
+_ID_KEY = REQUEST_ID.lower().encode()
 
 
 class RequestContext:
@@ -51,7 +51,7 @@ class RequestContext:
             await self._app(scope, receive, send)
             return
         began_at = self._clock()
-        identity = request_id(Headers(scope=scope).get(REQUEST_ID))
+        identity = request_id(header(scope["headers"], REQUEST_ID))
         scope.setdefault("state", {})["request_id"] = identity
         status: int | None = None
 
@@ -59,21 +59,22 @@ class RequestContext:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                MutableHeaders(scope=message)[REQUEST_ID] = identity
+                message["headers"] = [*message["headers"], (_ID_KEY, identity.encode())]
             await send(message)
 
         known = {"request_id": identity}
         if (trace := self._current_trace()) is not None:
             known["trace_id"] = trace.trace_id
-        with structlog.contextvars.bound_contextvars(**known):
-            try:
-                await self._app(scope, receive, send_with_id)
-            except Exception as error:  # noqa: BLE001 - the last net: a client must hear something
-                structlog.get_logger().error("request_failed", exc_info=error)
-                if status is None:
-                    await problem_response(error, request_id=identity)(scope, receive, send_with_id)
-            finally:
-                self._log(scope, status, self._clock() - began_at)
+        before = structlog.contextvars.bind_contextvars(**known)
+        try:
+            await self._app(scope, receive, send_with_id)
+        except Exception as error:  # noqa: BLE001 - the last net: a client must hear something
+            structlog.get_logger().error("request_failed", exc_info=error)
+            if status is None:
+                await problem_response(error, request_id=identity)(scope, receive, send_with_id)
+        finally:
+            self._log(scope, status, self._clock() - began_at)
+            structlog.contextvars.reset_contextvars(**before)
 
     def _log(self, scope: Scope, status: int | None, duration_s: float) -> None:
         shown = _GONE if status is None else status

@@ -1,7 +1,8 @@
 """The headers that every protocol here understands and sends.
 
 Rules: a request id of the client is taken over only if it is short and plain, since it goes
-into logs and back out.
+into logs and back out. Headers are read and written as ASGI has them, pairs of bytes with names in
+lower case: the framework's mappings cost more than what is done with the few that are wanted.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from uuid import uuid4
 from service.errors import ShapeError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from service.domain import Stages
 
 REQUEST_ID = "X-Request-ID"
@@ -21,6 +24,15 @@ SERVER_TIMING = "Server-Timing"
 
 _PLAIN_ID = re.compile(r"[A-Za-z0-9._:/+=@-]{1,128}")
 _MS_PER_S = 1000.0
+
+
+def header(headers: Iterable[tuple[bytes, bytes]], name: str) -> str | None:
+    """Return a header's first value; None where it was not sent. ``name``: in any case."""
+    wanted = name.lower().encode("latin-1")
+    for key, value in headers:
+        if key == wanted:
+            return value.decode("latin-1")
+    return None
 
 
 def request_id(given: str | None) -> str:
@@ -48,14 +60,11 @@ def timeout_s(given: str | None, *, default_s: float, max_s: float) -> float:
 
 def server_timing(stages: Stages) -> str:
     """Return the header that says where the time went, in milliseconds."""
-    parts = {
-        "tokenize": stages.tokenize_s,
-        "queue": stages.queue_s,
-        "infer": stages.infer_s,
-        "decode": stages.decode_s,
-        "total": stages.total_s,
-    }
-    return ", ".join(f"{name};dur={seconds * _MS_PER_S:.3f}" for name, seconds in parts.items())
+    return (
+        f"tokenize;dur={stages.tokenize_s * _MS_PER_S:.3f}, queue;dur={stages.queue_s * _MS_PER_S:.3f}, "
+        f"infer;dur={stages.infer_s * _MS_PER_S:.3f}, decode;dur={stages.decode_s * _MS_PER_S:.3f}, "
+        f"total;dur={stages.total_s * _MS_PER_S:.3f}"
+    )
 
 
 def _bad_timeout(max_ms: int) -> ShapeError:

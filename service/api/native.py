@@ -15,7 +15,7 @@ from starlette.responses import Response
 
 from service.api.body import parse_json, read_body
 from service.api.disconnect import unless_gone
-from service.api.headers import SERVER_TIMING, TIMEOUT, server_timing, timeout_s
+from service.api.headers import SERVER_TIMING, TIMEOUT, header, server_timing, timeout_s
 from service.api.native_answer import write_response
 from service.api.native_request import read_request
 from service.api.openapi import ANSWER_HEADERS, PREDICT_BODY, PROBLEM, REQUEST_HEADERS
@@ -28,12 +28,15 @@ from service.domain import RequestReport, Result
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from starlette.types import Receive, Scope
+
     from service.api.predictor import Predictor
     from service.api.question import Reply
     from service.domain import Observer, TraceContext
     from service.tasks.kinds import Input
 
 PROTOCOL = "native"
+_SERVER_TIMING = SERVER_TIMING.lower().encode()
 
 # Bodies whose texts are cut on the event loop: half a millisecond of work at the most, where a thread that
 # has to be woken for it, and to wake the loop, costs 0.1 to 0.2 ms of CPU time.
@@ -77,10 +80,10 @@ class NativeProtocol:
         self._current_trace = current_trace
         self._count_inputs = count_inputs
 
-    async def predict(self, variant: str, request: Request) -> Response:
-        """Answer a predict request, and tell the observer how it ended."""
+    async def predict(self, variant: str, scope: Scope, receive: Receive) -> Reply:
+        """Answer a predict request, given as ASGI has it, and tell the observer how it ended."""
         try:
-            reply = await self._reply(variant, request)
+            reply = await self._reply(variant, scope["headers"], receive)
         except BaseException as error:
             self._observer.request_ended(self._refusal(variant, error))
             raise
@@ -97,16 +100,15 @@ class NativeProtocol:
                 trace=self._current_trace(),
             )
         )
-        headers = {SERVER_TIMING: server_timing(reply.stages)}
-        return Response(reply.body, media_type="application/json", headers=headers)
+        return reply
 
-    async def _reply(self, variant: str, request: Request) -> Reply:
+    async def _reply(self, variant: str, headers: Sequence[tuple[bytes, bytes]], receive: Receive) -> Reply:
         served = self._predictor.served(variant)
         limits = self._limits
         allowed_s = timeout_s(
-            request.headers.get(TIMEOUT), default_s=limits.timeout_s, max_s=limits.max_timeout_s
+            header(headers, TIMEOUT), default_s=limits.timeout_s, max_s=limits.max_timeout_s
         )
-        body = await read_body(request, max_bytes=limits.max_body_bytes)
+        body = await read_body(headers, receive, max_bytes=limits.max_body_bytes)
         began_at = self._clock()
         parsed = read_request(parse_json(body), served.card, max_inputs=limits.max_inputs)
         if self._count_inputs is not None:
@@ -120,9 +122,8 @@ class NativeProtocol:
             is_short=len(body) <= _SHORT_BYTES,
             trace=self._current_trace(),
         )
-        return await unless_gone(
-            request.receive, self._predictor.answer(question, write_response), grace_s=_GRACE_S
-        )
+        answer = self._predictor.answer(question, write_response)
+        return await unless_gone(receive, answer, grace_s=_GRACE_S)
 
     def _refusal(self, variant: str, error: BaseException) -> RequestReport:
         known = variant if self._predictor.serves(variant) else None
@@ -130,6 +131,15 @@ class NativeProtocol:
             return RequestReport(variant=known, protocol=PROTOCOL, result=Result.CANCELLED)
         kind = kind_of(error)
         return RequestReport(variant=known, protocol=PROTOCOL, result=kind.result, reason=kind.slug)
+
+
+def answer_headers(reply: Reply) -> list[tuple[bytes, bytes]]:
+    """Return an answer's headers, as ASGI has them."""
+    return [
+        (_SERVER_TIMING, server_timing(reply.stages).encode()),
+        (b"content-length", str(len(reply.body)).encode()),
+        (b"content-type", b"application/json"),
+    ]
 
 
 def native_router(protocol: NativeProtocol, predictor: Predictor) -> APIRouter:
@@ -149,7 +159,10 @@ def native_router(protocol: NativeProtocol, predictor: Predictor) -> APIRouter:
         An input that fails alone (empty, not Unicode, too long) has an `error` in its place; if all
         of them do, the request is refused with 422. The body is JSON whatever its Content-Type says.
         """
-        return await protocol.predict(variant, request)
+        reply = await protocol.predict(variant, request.scope, request.receive)
+        response = Response(reply.body)
+        response.raw_headers = answer_headers(reply)
+        return response
 
     @router.get("/variants", responses={"default": PROBLEM}, summary="List what is served")
     async def list_variants() -> VariantList:
