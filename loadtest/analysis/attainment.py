@@ -15,7 +15,7 @@ import numpy as np
 import polars as pl
 
 from loadtest.analysis.objectives import Objective, What, latency_limit_s
-from loadtest.analysis.percentiles import Percentile, population
+from loadtest.analysis.percentiles import Percentile, least, population
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -94,10 +94,17 @@ def _duration(objective: Objective, chosen: pl.DataFrame) -> Attainment:
     group = _population(objective.what, chosen)
     found = _statistic(objective, group)
     if found is None:
-        return _unknown(objective, f"{group.values.size} samples are too few")
+        return _unknown(objective, _too_few(objective, group.values.size))
     if found.at_least and objective.operator.holds(found.value, objective.allowed):
         return _unknown(objective, "unfinished requests reach into it", measured=found.value)
     return _decide(objective, found.value, at_least=found.at_least)
+
+
+def _too_few(objective: Objective, n: int) -> str:
+    if objective.percentile is None:
+        return "no request of this kind was answered"
+    answers = "answer is" if n == 1 else "answers are"
+    return f"{n:,} {answers} too few, a {objective.statistic} takes {least(objective.percentile):,}"
 
 
 def _population(what: What, chosen: pl.DataFrame) -> Population:

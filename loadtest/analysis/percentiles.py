@@ -104,6 +104,11 @@ def enough(n: int, p: float) -> bool:
     return n * (1 - _exact_share(p)) >= MIN_BEYOND
 
 
+def least(p: float) -> int:
+    """Return how many samples a percentile ``p`` takes."""
+    return math.ceil(MIN_BEYOND / (1 - _exact_share(p)))
+
+
 def rank(n: int, p: float) -> int:
     """Return the index, from 0, of the percentile ``p`` among ``n`` sorted samples."""
     return math.ceil(n * _exact_share(p)) - 1

@@ -40,21 +40,22 @@ def report(  # noqa: PLR0913 - each argument is an option of the command line
     check: Annotated[
         bool, typer.Option("--check", help="End with 5 where the run is invalid, 3 where it missed.")
     ] = False,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="With --check: end with 6 where an objective could not be told.")
+    ] = False,
 ) -> None:
     """Write summary.json and report.html again, and print the table of arms and tasks."""
     try:
         page = make_report(folder, reference, slo)
         summary = read_summary(folder)
         study = read_record(folder / STUDY_FILE) if is_study(folder) else None
-        _extras(summary, study, markdown, junit)
     except ReportError as error:
         stop(ExitCode.USAGE, str(error))
-    except OSError as error:
-        stop(ExitCode.USAGE, f"{error.filename} cannot be written ({error.strerror}).")
+    write_extras(summary, study, markdown, junit)
     print_report(Console(), summary, study)
     typer.echo(f"report: {page}")
     if check:
-        _judge(summary)
+        judge(summary, strict=strict)
 
 
 def make_report(folder: Path, reference: Path | None = None, slo: list[str] | None = None) -> Path:
@@ -75,17 +76,25 @@ def make_report(folder: Path, reference: Path | None = None, slo: list[str] | No
         return write_report(folder, reference, objectives=slo or None, told=told)
 
 
-def _extras(summary: Summary, study: StudyRecord | None, markdown: Path | None, junit: Path | None) -> None:
+def write_extras(
+    summary: Summary, study: StudyRecord | None, markdown: Path | None, junit: Path | None
+) -> None:
+    """Write what CI systems show, where it is asked for; ends the command where a file cannot be written."""
     title = study.name if study else ", ".join(summary.by_arm)
-    if markdown is not None:
-        markdown.write_text(markdown_of(summary, title, study), encoding="utf-8")
-    if junit is not None:
-        junit.write_text(junit_of(summary, title, study), encoding="utf-8")
+    try:
+        if markdown is not None:
+            markdown.write_text(markdown_of(summary, title, study), encoding="utf-8")
+        if junit is not None:
+            junit.write_text(junit_of(summary, title, study), encoding="utf-8")
+    except OSError as error:
+        stop(ExitCode.USAGE, f"{error.filename} cannot be written ({error.strerror}).")
 
 
-def _judge(summary: Summary) -> None:
-    """End with the code that a run with these figures ends with."""
+def judge(summary: Summary, *, strict: bool) -> None:
+    """End with the code that says how a run went; an invalid one proves nothing about objectives."""
     if not summary.valid:
         raise typer.Exit(ExitCode.INVALID)
     if any(one.met is False for one in summary.objectives):
         raise typer.Exit(ExitCode.OBJECTIVE_MISSED)
+    if strict and any(one.met is None for one in summary.objectives):
+        raise typer.Exit(ExitCode.INCONCLUSIVE)

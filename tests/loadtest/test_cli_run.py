@@ -101,6 +101,21 @@ def test_an_objective_that_cannot_be_read(words: Callable[..., list[str]]) -> No
     assert "p95" in refused(words(slo="quick enough"))
 
 
+@pytest.mark.parametrize(
+    ("slo", "says"),
+    [
+        ("latency{task=xnly} p50<1s", "no request of this trace has the task 'xnly'; there is xnli."),
+        ("latency{language=en} p50<1s", "has the language 'en'; there is sw."),
+        ("goodput>=5/s", "name it beside it"),
+    ],
+)
+def test_an_objective_that_could_never_be_told(
+    words: Callable[..., list[str]], tmp_path: Path, slo: str, says: str
+) -> None:
+    assert says in refused(words(slo=slo))
+    assert not (tmp_path / "out").exists()
+
+
 COMMAND = importlib.import_module("loadtest.cli.run")  # the package exports the function under that name
 
 
@@ -116,16 +131,18 @@ class Summed:
     valid: bool = True
     reasons: tuple[str, ...] = ()
     objectives: tuple[Verdict, ...] = ()
+    by_arm: tuple[str, ...] = ("arm-a",)
 
 
 @pytest.mark.parametrize(
-    ("summary", "stopped", "code"),
+    ("summary", "stopped", "strict", "code"),
     [
-        (Summed(), False, 0),
-        (Summed(objectives=(Verdict(met=True), Verdict(met=None))), False, 0),
-        (Summed(objectives=(Verdict(met=True), Verdict(met=False))), False, 3),
-        (Summed(valid=False, reasons=("late",), objectives=(Verdict(met=False),)), False, 5),
-        (Summed(valid=False, reasons=("cut",)), True, 130),
+        (Summed(), False, True, 0),
+        (Summed(objectives=(Verdict(met=True), Verdict(met=None))), False, False, 0),
+        (Summed(objectives=(Verdict(met=True), Verdict(met=None))), False, True, 6),
+        (Summed(objectives=(Verdict(met=None), Verdict(met=False))), False, True, 3),
+        (Summed(valid=False, reasons=("late",), objectives=(Verdict(met=False),)), False, True, 5),
+        (Summed(valid=False, reasons=("cut",)), True, True, 130),
     ],
 )
 def test_exit_codes_of_a_run_that_was_made(
@@ -134,6 +151,7 @@ def test_exit_codes_of_a_run_that_was_made(
     tmp_path: Path,
     summary: Summed,
     stopped: bool,  # noqa: FBT001 - a case of the table
+    strict: bool,  # noqa: FBT001 - a case of the table
     code: int,
 ) -> None:
     result = RunResult(
@@ -148,7 +166,7 @@ def test_exit_codes_of_a_run_that_was_made(
     monkeypatch.setattr(COMMAND, "replay", lambda *_: result)
     monkeypatch.setattr(COMMAND, "make_report", lambda folder: folder / "report.html")
     monkeypatch.setattr(COMMAND, "read_summary", lambda _: summary)
-    done = CliRunner().invoke(app, words())
+    done = CliRunner().invoke(app, [*words(), *(["--strict"] if strict else [])])
     assert done.exit_code == code
     assert all(reason in done.stderr for reason in summary.reasons)
 
@@ -173,7 +191,14 @@ def test_a_run_ends_as_its_summary_says(words: Callable[..., list[str]], tmp_pat
     """On a busy machine a run may be invalid; the exit code, the summary and the words agree in any case."""
     with null_server() as world:
         done = subprocess.run(
-            command_line(words(target=world.url, slo="p50<30s")),
+            command_line(
+                words(
+                    target=world.url,
+                    slo="p50<30s; p95<30s",
+                    markdown=str(tmp_path / "ci.md"),
+                    junit=str(tmp_path / "ci.xml"),
+                )
+            ),
             capture_output=True,
             text=True,
             timeout=60,
@@ -187,6 +212,10 @@ def test_a_run_ends_as_its_summary_says(words: Callable[..., list[str]], tmp_pat
     assert done.stdout == ""
     record = json.loads((tmp_path / "out" / "run.json").read_text(encoding="utf-8"))
     assert "--slo" in record["command"]
+    assert "note: p95<30s will not be told: a p95 takes 200 requests, and 40 of this kind" in done.stderr
+    assert "p95<30s cannot be told: 40 answers are too few, a p95 takes 200." in done.stderr
+    assert "`p50<30s` | ✅ met" in (tmp_path / "ci.md").read_text(encoding="utf-8")
+    assert '<testcase classname="objectives" name="p50&lt;30s"' in (tmp_path / "ci.xml").read_text("utf-8")
 
 
 def _started(words: list[str], out: Path) -> subprocess.Popen[str]:
