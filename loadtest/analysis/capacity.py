@@ -118,15 +118,19 @@ def capacity(blocks: Sequence[Block], *, target: float, level: float = 0.95) -> 
 def capacity_ratio(
     blocks: Sequence[Block], reference: Sequence[Block], *, target: float, alpha: float = 0.05
 ) -> CapacityRatio:
-    """Compare two arms' capacities; ``blocks[i]`` and ``reference[i]`` share rate, trace and arrivals.
+    """Compare two arms' capacities; ``blocks[i]`` and ``reference[i]`` share items and arrivals.
 
-    What the two blocks of a pair have in common cancels, as it does in pairs of runs.
+    Where their rates differ, they do so by one factor (each arm is probed around its own capacity), and the
+    arrivals of a pair are the same ones stretched. What the two blocks of a pair have in common cancels, as
+    it does in pairs of runs.
 
     Raises:
         ValueError: the blocks do not pair up, are too few, or all at one rate.
     """
-    if [b.rate_per_s for b in blocks] != [b.rate_per_s for b in reference]:
-        raise ValueError("The two arms' blocks do not pair up: probe both at the same rates, in turn.")
+    if len(blocks) != len(reference) or not _proportional(blocks, reference):
+        raise ValueError(
+            "The two arms' blocks do not pair up: probe both in turn, at rates that differ by one factor."
+        )
     found = []
     for arm in (blocks, reference):
         rates, attained = _columns(arm)
@@ -150,6 +154,11 @@ def capacity_ratio(
         sd=math.sqrt(float(np.sum(influences**2)) * len(blocks)),
         num_pairs=len(blocks),
     )
+
+
+def _proportional(blocks: Sequence[Block], reference: Sequence[Block]) -> bool:
+    factors = [ours.rate_per_s / theirs.rate_per_s for ours, theirs in zip(blocks, reference, strict=True)]
+    return bool(np.allclose(factors, factors[:1], rtol=1e-6))
 
 
 def _columns(blocks: Sequence[Block]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

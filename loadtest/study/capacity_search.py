@@ -1,19 +1,21 @@
-"""Capacities under an objective: a search on the reference arm, then a sweep of all arms in turn.
+"""Capacities under an objective: a search with each arm, then a sweep of all arms in turn.
 
-The search finds where to look; the sweep probes every arm at the same rates, on the same
-arrivals, in random order, so that the ratio of two capacities comes from pairs. A probe that is
-not valid measured the generator or the host: it is made again on other arrivals, a few times, and the
-search then ends without a capacity.
+A search finds where to look, for each arm, since a window around one arm's capacity need not hold another's.
+The sweep probes the arms in turn, in random order, each at the same shares of its own middle and all on the
+same arrivals (stretched where rates differ), so that the ratio of two capacities comes from pairs. Arms whose
+searches ended alike share their rates too.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from loadtest.analysis.capacity import Block, capacity
-from loadtest.analysis.capacity_search import Plan, Probe, Search, Stage
+from loadtest.analysis.capacity_search import Found, Lost, Plan, Probe, Search, sweep_order
 from loadtest.analysis.objectives import ObjectiveError, What, parse_objectives
+from loadtest.study.probing import NothingFoundError, Probing
 from loadtest.study.study_file import StudyError
 
 if TYPE_CHECKING:
@@ -23,9 +25,6 @@ if TYPE_CHECKING:
 
     from loadtest.report.records import Summary
     from loadtest.study.study_file import CapacityTable
-
-
-MAX_INVALID = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +38,7 @@ class Target:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Swept:
-    """What was probed, by arm; ``blocks[arm][i]`` share rate and arrivals over arms, as do the figures.
+    """What was probed, by arm; ``blocks[arm][i]`` share arrivals over arms, as do the figures.
 
     ``reason``: why there are none, or nothing; ``invalid``: it was the probes' own fault.
     """
@@ -84,57 +83,70 @@ def search(
     make: Callable[[str, float, int], Summary],
     rng: Generator,
 ) -> Swept:
-    """Search with the first arm, then sweep all arms at the same rates, in random order.
+    """Search with the first arm, then beside its bracket with every other; then sweep all arms in turn.
 
-    ``make(arm, rate_per_s, number)`` makes one block; blocks with one number share their arrivals.
-    ``max_probes``: rates that the search may try before it gives up.
+    ``make(arm, rate_per_s, number)`` makes one block; blocks with one number share their arrivals, stretched
+    where their rates differ. ``max_probes``: rates that an arm's search may try before it gives up.
     """
-    reference = arms[0]
-    state = Search.begin(plan, rng)
-    blocks: dict[str, list[Block]] = {arm: [] for arm in arms}
-    latencies: dict[str, list[float | None]] = {arm: [] for arm in arms}
-    goodputs: dict[str, list[float | None]] = {arm: [] for arm in arms}
-    number = num_invalid = 0
+    probing = Probing(make=make)
+    found: dict[str, Found] = {}
+    try:
+        for arm in arms:
+            here = plan.after(found[arms[0]]) if found else plan
+            found[arm] = _bracket(arm, Search(plan=here), max_probes, probing)
+        return _sweep(found, plan, probing, rng)
+    except NothingFoundError as nothing:
+        return Swept(
+            blocks={}, latencies_s={}, goodputs_per_s={}, reason=nothing.reason, invalid=nothing.invalid
+        )
+
+
+def _bracket(arm: str, state: Search, max_probes: int, probing: Probing) -> Found:
+    """Search with one arm; return the rates between which its capacity lies."""
     while isinstance(step := state.next_step(), Probe):
-        sweeping = step.stage is Stage.SWEEP
-        if not sweeping and len(state.probed) >= max_probes * plan.num_blocks:
-            return _nothing("the search found no bracket within its probes")
-        rate = step.rate_per_s
-        found = {arm: make(arm, rate, number) for arm in _order(arms if sweeping else (reference,), rng)}
-        number += 1
-        reasons = [reason for summary in found.values() for reason in summary.reasons]
-        if reasons:
-            num_invalid += 1
-            if num_invalid == MAX_INVALID:
-                said = f"{MAX_INVALID} probes in a row at {rate:.4g}/s were not valid: {reasons[0]}"
-                return _nothing(said, invalid=True)
-            continue
-        num_invalid = 0
-        if sweeping:
-            for arm, summary in found.items():
-                blocks[arm].append(block_of(summary, rate))
-                latencies[arm].append(_latency(summary, plan.target))
-                goodput = summary.overall.goodput
-                goodputs[arm].append(None if goodput is None else goodput.per_s)
-        state = state.observe(block_of(found[reference], rate))
+        if len(state.probed) >= max_probes * state.plan.num_blocks:
+            raise NothingFoundError(f"the search found no bracket for {arm} within its probes")
+        nth = sum(block.rate_per_s == step.rate_per_s for block in state.probed)
+        summary = probing.searched(arm, step.rate_per_s, nth)
+        state = state.observe(block_of(summary, step.rate_per_s))
+    if isinstance(step, Lost):
+        raise NothingFoundError(f"{step.reason} with {arm}")
+    return step
+
+
+def _sweep(found: Mapping[str, Found], plan: Plan, probing: Probing, rng: Generator) -> Swept:
+    """Probe every arm around the middle of its own bracket, at the same shares of it, in random order."""
+    middles = {arm: one.middle_per_s for arm, one in found.items()}
+    reference = next(iter(middles.values()))
+    # One window where brackets are equal but for rounding: its rates, and so its schedules, are then shared.
+    middles = {arm: reference if math.isclose(at, reference) else at for arm, at in middles.items()}
+    blocks: dict[str, list[Block]] = {arm: [] for arm in middles}
+    latencies: dict[str, list[float | None]] = {arm: [] for arm in middles}
+    goodputs: dict[str, list[float | None]] = {arm: [] for arm in middles}
+    for ratio in sweep_order(plan, rng):
+        rates = {arm: middle * ratio for arm, middle in middles.items()}
+        for arm, summary in probing.swept(rates, rng).items():
+            blocks[arm].append(block_of(summary, rates[arm]))
+            latencies[arm].append(_latency(summary, plan.target))
+            goodput = summary.overall.goodput
+            goodputs[arm].append(None if goodput is None else goodput.per_s)
     return Swept(
         blocks={arm: tuple(seen) for arm, seen in blocks.items()},
         latencies_s={arm: tuple(seen) for arm, seen in latencies.items()},
         goodputs_per_s={arm: tuple(seen) for arm, seen in goodputs.items()},
-        reason=step.reason,
+        reason="",
     )
 
 
-def _nothing(reason: str, *, invalid: bool = False) -> Swept:
-    return Swept(blocks={}, latencies_s={}, goodputs_per_s={}, reason=reason, invalid=invalid)
-
-
 def plan_of(table: CapacityTable, target: Target, start_per_s: float) -> Plan:
-    """Return how to search for a declared objective."""
+    """Return how to search for a declared objective.
+
+    A search gets half the sweep's blocks at a rate: it decides where to look, and nothing else.
+    """
     return Plan(
         start_per_s=start_per_s,
         target=target.share,
-        num_blocks=table.replicates,
+        num_blocks=(table.replicates + 1) // 2,
         num_sweep_blocks=table.replicates,
     )
 
@@ -152,7 +164,3 @@ def _latency(summary: Summary, share: float) -> float | None:
     name, latency = f"p{share * 100:.0f}", summary.overall.latency_s
     found: float | None = None if name in latency.lower_bounds else getattr(latency, name, None)
     return found
-
-
-def _order(arms: tuple[str, ...], rng: Generator) -> list[str]:
-    return [arms[i] for i in rng.permutation(len(arms))]

@@ -200,8 +200,12 @@ class Conductor:
         )
 
     def _probe(self, arm: str, rate_per_s: float, number: int, server: Starting) -> Summary:
+        # Arms may probe at rates of their own; one number is one seed, so that arrivals are stretched.
         trace = self.segments.open_loop(
-            f"probe-{number:03d}", rate_per_s, _PROBES + number, self.study.declared.capacity.replicate_s
+            f"probe-{number:03d}-{rate_per_s:.6g}",
+            rate_per_s,
+            _PROBES + number,
+            self.study.declared.capacity.replicate_s,
         )
         return self._run(
             Wanted(name=f"probe-{number:03d}-{arm}", arm=arm, trace=trace, replicate=number), server

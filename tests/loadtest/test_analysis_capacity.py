@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from scipy import optimize, special
 
 from loadtest.analysis.capacity import Block, Method, capacity, capacity_ratio
-from loadtest.analysis.capacity_search import Done, Plan, Probe, Search, Stage
+from loadtest.analysis.capacity_search import Found, Lost, Plan, Probe, Search, Stage, Step, sweep_order
 from loadtest.analysis.equivalence import Margins, pairs_needed
 from loadtest.analysis.power import units_to_find
 from loadtest.analysis.queueing import MM1, simulate
@@ -40,12 +40,15 @@ def served(rate: float, rng: np.random.Generator, slowdowns: tuple[float, ...] =
     return blocks
 
 
-def searched(answer: Callable[[float], float], plan: Plan) -> tuple[Done, list[Probe]]:
-    search, probes = Search.begin(plan, np.random.default_rng(0)), []
+def seen(answer: Callable[[float], float], rate_per_s: float) -> Block:
+    return Block(rate_per_s=rate_per_s, num_requests=10_000, num_in_time=round(answer(rate_per_s) * 10_000))
+
+
+def searched(answer: Callable[[float], float], plan: Plan) -> tuple[Step, list[Probe]]:
+    search, probes = Search(plan=plan), []
     while isinstance(step := search.next_step(), Probe):
         probes.append(step)
-        attained = round(answer(step.rate_per_s) * 10_000)
-        search = search.observe(Block(rate_per_s=step.rate_per_s, num_requests=10_000, num_in_time=attained))
+        search = search.observe(seen(answer, step.rate_per_s))
         assert len(probes) < 500
     return step, probes
 
@@ -60,30 +63,59 @@ def test_a_search_brackets_the_crossing_as_closely_as_it_was_told(
     crossing: float, start: float, blocks: int
 ) -> None:
     plan = Plan(start_per_s=start, target=TARGET, num_blocks=blocks, precision_ratio=1.05)
-    done, probes = searched(falling(crossing), plan)
-    assert done.met_per_s is not None
-    assert done.missed_per_s is not None
-    assert done.met_per_s <= crossing * 1.001
-    assert done.missed_per_s >= crossing * 0.999
-    assert done.missed_per_s / done.met_per_s <= 1.05
-    assert len(done.sweep) == 7 * 3
+    found, probes = searched(falling(crossing), plan)
+    assert isinstance(found, Found)
+    assert found.met_per_s <= crossing * 1.001
+    assert found.missed_per_s >= crossing * 0.999
+    assert found.missed_per_s / found.met_per_s <= 1.05
     stages = [probe.stage for probe in probes]
-    assert stages == sorted(stages, key=[Stage.BRACKET, Stage.BISECT, Stage.SWEEP].index)
-    found = capacity(done.sweep, target=TARGET)
-    assert found.method is Method.LOGISTIC
-    assert found.rate_per_s == pytest.approx(crossing, rel=2e-3)
-    assert found.interval is not None
-    assert not found.interval.excludes(crossing) or found.interval.high - found.interval.low < 2e-3 * crossing
+    assert stages == sorted(stages, key=[Stage.BRACKET, Stage.BISECT].index)
+    order = sweep_order(plan, np.random.default_rng(0))
+    fitted = capacity([seen(falling(crossing), found.middle_per_s * ratio) for ratio in order], target=TARGET)
+    assert fitted.method is Method.LOGISTIC
+    assert fitted.rate_per_s == pytest.approx(crossing, rel=2e-3)
+    ends = fitted.interval
+    assert ends is not None
+    assert not ends.excludes(crossing) or ends.high - ends.low < 2e-3 * crossing
 
 
 def test_the_steps_of_a_search_by_hand() -> None:
-    plan = Plan(start_per_s=10, target=TARGET, num_blocks=1, precision_ratio=1.5, num_sweep_blocks=1)
-    _, probes = searched(falling(33.0), plan)
-    rates = [probe.rate_per_s for probe in probes if probe.stage is not Stage.SWEEP]
-    assert rates == pytest.approx([10, 20, 40, math.sqrt(800)])
-    middle = math.sqrt(math.sqrt(800) * 40)
-    swept = sorted(probe.rate_per_s / middle for probe in probes if probe.stage is Stage.SWEEP)
-    assert swept == pytest.approx([0.85, 0.9, 0.95, 1.0, 1.05, 1.1, 1.15])
+    plan = Plan(start_per_s=10, target=TARGET, num_blocks=1, precision_ratio=1.5)
+    found, probes = searched(falling(33.0), plan)
+    assert [probe.rate_per_s for probe in probes] == pytest.approx([10, 20, 40, math.sqrt(800)])
+    assert isinstance(found, Found)
+    assert (found.met_per_s, found.missed_per_s) == pytest.approx((math.sqrt(800), 40))
+    assert found.middle_per_s == pytest.approx(math.sqrt(math.sqrt(800) * 40))
+
+
+def test_a_sweep_probes_every_rate_as_often_as_it_was_told_in_random_order() -> None:
+    plan = Plan(start_per_s=10, target=TARGET, sweep_ratios=(0.9, 1.0, 1.1), num_sweep_blocks=4)
+    orders = {sweep_order(plan, np.random.default_rng(seed)) for seed in range(20)}
+    assert len(orders) == 20
+    assert {tuple(sorted(order)) for order in orders} == {(0.9,) * 4 + (1.0,) * 4 + (1.1,) * 4}
+
+
+@pytest.mark.parametrize(
+    ("crossing", "rates"),
+    [
+        (33.0, [32, 36]),  # an equal arm: the two rates of the bracket
+        (25.0, [32, 32 / 1.125, 32 / 1.125**3]),
+        (60.0, [32, 36, 36 * 1.125**2, 36 * 1.125**6, math.sqrt(36 * 1.125**2 * 36 * 1.125**6)]),
+    ],
+)
+def test_a_search_beside_a_known_bracket_takes_few_steps(crossing: float, rates: list[float]) -> None:
+    plan = Plan(start_per_s=1, target=TARGET, num_blocks=1, precision_ratio=1.3)
+    beside = plan.after(Found(met_per_s=32.0, missed_per_s=36.0))
+    found, probes = searched(falling(crossing), beside)
+    assert [probe.rate_per_s for probe in probes] == pytest.approx(rates)
+    assert isinstance(found, Found)
+    assert found.met_per_s <= crossing <= found.missed_per_s
+
+
+def test_steps_beside_a_known_bracket_grow_no_further_than_doubling() -> None:
+    plan = Plan(start_per_s=1, target=TARGET).after(Found(met_per_s=10.0, missed_per_s=11.0))
+    assert [plan.step(n) for n in (1, 2, 3, 4, 9)] == pytest.approx([1.1, 1.21, 1.1**4, 2.0, 2.0])
+    assert Plan(start_per_s=1, target=TARGET, factor=3.0).step(5) == 3.0
 
 
 def test_a_search_goes_down_when_the_start_is_too_much() -> None:
@@ -93,21 +125,19 @@ def test_a_search_goes_down_when_the_start_is_too_much() -> None:
 
 
 @pytest.mark.parametrize(
-    ("answer", "says", "met", "missed"),
-    [(1.0, "met at every", 10.0 * 2**13, None), (0.0, "missed at every", None, 10.0 / 2**7)],
+    ("answer", "says", "last_per_s"),
+    [(1.0, "met at every", 10.0 * 2**13), (0.0, "missed at every", 10.0 / 2**7)],
 )
-def test_a_search_gives_up_at_its_bounds(
-    answer: float, says: str, met: float | None, missed: float | None
-) -> None:
-    done, _ = searched(lambda _: answer, Plan(start_per_s=10, target=TARGET, num_blocks=1))
-    assert done.sweep == ()
-    assert says in done.reason
-    assert (done.met_per_s, done.missed_per_s) == (met, missed)
+def test_a_search_gives_up_at_its_bounds(answer: float, says: str, last_per_s: float) -> None:
+    found, probes = searched(lambda _: answer, Plan(start_per_s=10, target=TARGET, num_blocks=1))
+    assert isinstance(found, Lost)
+    assert says in found.reason
+    assert probes[-1].rate_per_s == last_per_s
 
 
 def test_a_rate_meets_the_objective_by_the_mean_of_its_blocks() -> None:
     plan = Plan(start_per_s=10, target=0.9, num_blocks=3)
-    search = Search.begin(plan, np.random.default_rng(0))
+    search = Search(plan=plan)
     for in_time in (100, 80, 91):
         step = search.next_step()
         assert isinstance(step, Probe)
@@ -119,7 +149,7 @@ def test_a_rate_meets_the_objective_by_the_mean_of_its_blocks() -> None:
 
 
 def test_a_search_refuses_what_it_did_not_ask_for() -> None:
-    search = Search.begin(Plan(start_per_s=10, target=TARGET), np.random.default_rng(0))
+    search = Search(plan=Plan(start_per_s=10, target=TARGET))
     with pytest.raises(ValueError, match="not asked for"):
         search.observe(Block(rate_per_s=11, num_requests=1, num_in_time=1))
 
@@ -227,10 +257,15 @@ def test_a_capacity_ratio_cancels_what_arms_share(rng: np.random.Generator) -> N
     assert (same.log_ratio, same.interval and same.interval.high) == (0.0, 0.0)
 
 
-def test_a_ratio_needs_the_same_rates_and_two_crossings() -> None:
+def test_a_ratio_needs_rates_that_pair_up_and_two_crossings() -> None:
     good = blocks_of([10, 20, 30, 40], [0.99, 0.97, 0.8, 0.4])
-    with pytest.raises(ValueError, match="do not pair up"):
-        capacity_ratio(good, blocks_of([10, 20, 30, 41], [0.99, 0.97, 0.8, 0.4]), target=TARGET)
+    for rates in ([10.0, 20, 30, 41], [20.0, 10, 30, 40], [10.0, 20, 30, 40, 50]):
+        with pytest.raises(ValueError, match="do not pair up"):
+            capacity_ratio(good, blocks_of(rates, [0.99, 0.97, 0.8, 0.4, 0.1][: len(rates)]), target=TARGET)
+    half = capacity_ratio(blocks_of([5, 10, 15, 20], [0.99, 0.97, 0.8, 0.4]), good, target=TARGET)
+    assert half.log_ratio == pytest.approx(math.log(0.5))
+    assert half.interval is not None
+    assert half.interval.high - half.interval.low < 1e-9, "what a pair shares cancels"
     never = blocks_of([10, 20, 30, 40], [1.0, 1.0, 1.0, 0.99])
     assert capacity_ratio(never, good, target=TARGET).log_ratio is None
 
