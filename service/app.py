@@ -215,7 +215,8 @@ def _own_tracing(settings: Settings) -> Tracing | None:
         settings.otlp_endpoint,
         sample_ratio=settings.trace_ratio,
         version=version("xlmr-serve"),
-        epoch_ns_of=_epoch_ns_of(time.time_ns() - time.monotonic_ns()),
+        # A pause between the two readings would put every span too early: the largest of some has none.
+        epoch_ns_of=_epoch_ns_of(max(time.time_ns() - time.monotonic_ns() for _ in range(10))),
     )
 
 

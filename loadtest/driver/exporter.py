@@ -67,11 +67,12 @@ class LiveMetrics(Collector):
 
     def wait_for_scrape(self, timeout_s: float) -> bool:
         """Wait until the metrics are read once more; False if nobody came."""
-        self._scraped.clear()
-        return self._scraped.wait(timeout_s)
+        self._scraped = scraped = Event()  # a scrape that is under way may have read what was true before
+        return scraped.wait(timeout_s)
 
     def collect(self) -> Iterator[Metric]:
         """Yield every metric."""
+        scraped = self._scraped
         labels, reading, ended_at_s = self._labels, self._reading, self._ended_at_s
         if labels is not None:
             yield _info(labels)
@@ -88,7 +89,7 @@ class LiveMetrics(Collector):
                 reading.lateness,
             )
             yield from _instants(reading, ended_at_s)
-        self._scraped.set()
+        scraped.set()
 
 
 @contextlib.contextmanager

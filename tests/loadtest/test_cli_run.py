@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+pytestmark = pytest.mark.alone
+
 
 @pytest.fixture
 def words(tmp_path: Path) -> Callable[..., list[str]]:

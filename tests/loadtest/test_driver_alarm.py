@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import statistics
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import gevent
+import pytest
 
 from loadtest.driver.alarm import Alarm
 
-if TYPE_CHECKING:
-    import pytest
+pytestmark = pytest.mark.alone
 
 OPEN = Path("/proc/self/fd")
 
@@ -25,7 +23,8 @@ def test_it_is_never_early_and_finer_than_a_millisecond() -> None:
             assert alarm.wait_until(instant_ns)
             lateness_ns.append(time.monotonic_ns() - instant_ns)
     assert min(lateness_ns) >= 0
-    assert statistics.quantiles(lateness_ns, n=4)[0] < 400_000, "the quicker quarter is as coarse as epoll"
+    # epoll waits four whole milliseconds for 3.3: 0.7 too many, every time. A busy machine adds to some.
+    assert min(lateness_ns) < 400_000, "as coarse as epoll"
 
 
 def test_an_instant_that_is_past_is_not_waited_for() -> None:

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
     from loadtest.driver.progress import Progress
 
+pytestmark = pytest.mark.alone
+
 COUNTS = {"num_sent": 3, "num_done": 3, "num_failed": 0, "lateness_p99_us": 100}
 PLAN = Plan(
     target="http://h:1",
@@ -70,12 +72,12 @@ class Scripted:
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Wait for nobody as long as a real run does."""
+    """Wait for nobody as long as a real run does; what ends a run waits long enough for what a test does."""
     monkeypatch.setattr(module, "TICK_S", 0.02)
     monkeypatch.setattr(module, "_CONNECT_TIMEOUT_S", 0.2)
-    monkeypatch.setattr(module, "_PREPARE_TIMEOUT_S", 0.2)
+    monkeypatch.setattr(module, "_PREPARE_TIMEOUT_S", 1.0)
     monkeypatch.setattr(module, "_STOP_TIMEOUT_S", 0.1)
-    monkeypatch.setattr(module, "_GRACE_S", 0.1)
+    monkeypatch.setattr(module, "_GRACE_S", 1.0)
     monkeypatch.setattr(module, "SILENCE_S", 0.2)
     monkeypatch.setattr("loadtest.driver.roster.SILENCE_S", 0.1)
 

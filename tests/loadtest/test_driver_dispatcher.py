@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
     from loadtest.driver.spool import Record
 
+pytestmark = pytest.mark.alone
+
 SECOND_NS = 1_000_000_000
 
 
@@ -137,7 +139,7 @@ def test_a_closed_loop_keeps_its_clients_busy_and_no_more() -> None:
     assert dispatcher.statistics().max_inflight == 3
     done = sorted(record.done_us for record in records.values())
     intended = sorted(record.intended_us for record in records.values())
-    assert all(instant < 20_000 for instant in intended[:3])
+    assert intended[2] < done[0], "three clients do not wait for each other"
     for k in range(3, 12):
         assert intended[k] >= done[k - 3], "a client went on before its answer was there"
 
@@ -171,7 +173,8 @@ def test_a_timeout_is_censored_at_the_timeout() -> None:
 )
 def test_a_broken_server_is_told_apart(fault: str, status: int | None, error: str) -> None:
     with null_server(fault=fault, fault_every=2) as world:
-        records, _, _ = drive(world.url, every(0.03, 8))
+        # One at a time, so that the server counts them in this order.
+        records, _, _ = drive(world.url, [0] * 8, mode=Mode.CLOSED, max_inflight=1)
     faulty = [records[i] for i in (1, 3, 5, 7)]
     assert [(record.status, record.error, record.censored) for record in faulty] == [
         (status, error, False)
@@ -187,46 +190,47 @@ def test_a_request_is_not_sent_again_when_its_connection_closes_unanswered() -> 
         sock.recv(65_536)  # takes the second request off the wire, and closes without a word
 
     with Script(close_when_asked, answer) as script:
-        records, _, connections = drive(script.url, every(0.1, 2))
+        records, _, connections = drive(script.url, [0, 0], mode=Mode.CLOSED, max_inflight=1)
     assert (records[0].status, records[1].error) == (200, "connection closed")
     assert connections.num_opened == 1
 
 
 def test_a_connection_closed_while_idle_is_not_used() -> None:
     with Script(answer, answer) as script:
-        records, _, connections = drive(script.url, every(0.2, 2))
+        records, _, connections = drive(script.url, every(0.5, 2))
     assert [records[i].status for i in (0, 1)] == [200, 200]
     assert (connections.num_opened, connections.num_stale) == (2, 1)
 
 
 def test_a_connection_idle_for_long_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("loadtest.driver.connection.MAX_IDLE_S", 0.1)
+    monkeypatch.setattr("loadtest.driver.connection.MAX_IDLE_S", 0.5)
     with null_server() as world:
-        records, _, connections = drive(world.url, [0, 20_000, 220_000])
+        records, _, connections = drive(world.url, [0, 100_000, 1_100_000])
     assert [records[i].status for i in range(3)] == [200] * 3
     assert connections.num_opened == 2
 
 
 def test_a_server_that_dies_midway_gives_refusals() -> None:
-    with Script(answer) as script:
+    def die_and_answer(sock: socket.socket) -> None:
+        script._listener.close()
+        sock.recv(65_536)
+        sock.sendall(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
 
-        def die(_: Dispatcher, __: gevent.Greenlet) -> None:
-            gevent.sleep(0.2)
-            script._listener.close()
-
-        records, _, _ = drive(script.url, every(0.3, 3), during=die)
+    with Script(die_and_answer) as script:
+        records, _, _ = drive(script.url, [0] * 3, mode=Mode.CLOSED, max_inflight=1)
     assert records[0].status == 200
     assert {records[i].error for i in (1, 2)} == {"connection refused"}
 
 
 def test_an_interrupted_run_keeps_what_was_sent() -> None:
-    def kill(_: Dispatcher, greenlet: gevent.Greenlet) -> None:
-        gevent.sleep(0.4)
+    def kill(dispatcher: Dispatcher, greenlet: gevent.Greenlet) -> None:
+        while not dispatcher.statistics().num_done:
+            gevent.sleep(0.01)
         greenlet.kill()
 
     with null_server(service_s=0.25) as world:
         records, _, _ = drive(world.url, every(0.05, 100), during=kill)
-    assert 5 <= len(records) < 20
+    assert 5 <= len(records) < 100
     whole = [record for record in records.values() if not record.error]
     cut = [record for record in records.values() if record.error]
     assert whole

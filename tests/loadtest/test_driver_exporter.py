@@ -26,6 +26,8 @@ from tests.loadtest.driver_world import every, null_server, write_arm, write_tra
 if TYPE_CHECKING:
     from pathlib import Path
 
+pytestmark = pytest.mark.alone
+
 LABELS = RunLabels(run="first", arm="a", trace="t", target="http://127.0.0.1:1")
 
 
@@ -113,8 +115,17 @@ def test_the_last_scrape_is_waited_for(live: LiveMetrics) -> None:
         assert not live.wait_for_scrape(0.0), "an earlier scrape is not the last"
         asker = threading.Timer(0.05, fetch, [url])
         asker.start()
-        assert live.wait_for_scrape(5.0)
+        assert live.wait_for_scrape(60.0)
         asker.join()
+
+
+def test_a_scrape_that_began_before_is_not_the_last(live: LiveMetrics) -> None:
+    under_way = live.collect()
+    next(under_way)
+    asker = threading.Timer(0.05, list, [under_way])
+    asker.start()
+    assert not live.wait_for_scrape(0.5)
+    asker.join()
 
 
 def test_a_port_in_use_is_one_sentence(live: LiveMetrics) -> None:

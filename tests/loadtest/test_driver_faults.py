@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from loadtest.driver.progress import Progress
     from tests.loadtest.driver_world import World
 
+pytestmark = pytest.mark.alone
+
 
 def go(
     world: World, folder: Path, count: int, show: Silence | None = None, **options: Any
@@ -120,12 +122,12 @@ def test_a_target_that_comes_back_with_other_weights_makes_a_run_invalid(tmp_pat
     with null_server() as world:
         restart = Restart(world)
         try:
-            _, samples, passed = go(world, tmp_path, 150, show=restart)
+            _, samples, passed = go(world, tmp_path, 300, show=restart)
         finally:
             assert restart.next is not None
             restart.next.kill()
             restart.next.communicate()
-    assert samples.height == 150
+    assert samples.height == 300
     assert samples["error"].null_count() > 40
     assert samples.row(-1, named=True)["error"] is None, "the new target answers"
     assert passed["weights"] is False

@@ -15,6 +15,8 @@ from loadtest.driver.gauges import Heartbeat, Reading, between, read
 if TYPE_CHECKING:
     from pathlib import Path
 
+pytestmark = pytest.mark.alone
+
 
 def proc_folder(path: Path, steal: int, idle: int, waited_ns: int = 0) -> Path:
     cores = "".join(

@@ -26,6 +26,8 @@ from tests.loadtest.driver_world import every, null_server, write_arm, write_tra
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+pytestmark = pytest.mark.alone
+
 INVALID = "│ INVALID  "
 FOREIGN_WORKER = Path(__file__).with_name("foreign_worker.py")
 
@@ -66,7 +68,7 @@ def test_locusts_own_csv_shows_the_corrected_latency(tmp_path: Path) -> None:
             *("--headless", "--only-summary", "--csv", str(tmp_path / "own"), "--host", world.url),
             *("--trace", str(trace), "--arm", str(arm), "--out", str(tmp_path / "out")),
         )
-        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=110, check=False)
     # Where the machine lets the run be valid, the code is Locust's own answer to failed requests.
     assert done.returncode == (5 if INVALID in done.stdout else 1), done.stderr
     samples = read_samples(tmp_path / "out")
@@ -76,12 +78,10 @@ def test_locusts_own_csv_shows_the_corrected_latency(tmp_path: Path) -> None:
     with (tmp_path / "own_stats.csv").open(encoding="utf-8", newline="") as file:
         (row,) = [row for row in csv.DictReader(file) if row["Name"] == "xnli"]
     assert (row["Type"], row["Request Count"], row["Failure Count"]) == ("predict", "100", "10")
-    for p in (
-        0.75,
-        0.95,
-    ):  # neighbours are 20 ms apart, 40 where a failure lies between; Locust takes another
-        true = np.quantile(latency_ms, p, method="inverted_cdf")
-        assert float(row[f"{p:.0%}"]) == pytest.approx(true, abs=45)
+    for p in (0.75, 0.95):  # Locust takes a neighbour, of all that were answered, and rounds to two digits
+        least, most = np.quantile(latency_ms, [p - 0.025, min(1.0, p + 0.025)])
+        rounding = 0.05 * most
+        assert least - rounding <= float(row[f"{p:.0%}"]) <= most + rounding
     assert float(row["95%"]) > 500
     assert "100 of 100 arrivals" in done.stderr
 
@@ -106,15 +106,15 @@ def test_workers_elsewhere_share_one_start_and_send_their_samples(
         )
         start(children, locust_command(*to_master))
         start(children, [sys.executable, str(FOREIGN_WORKER), "-f", str(LOCUSTFILE), *to_master])
-        said, _ = master.communicate(timeout=60)
+        said, _ = master.communicate(timeout=100)
         asked = world.asked()
     assert master.returncode == (5 if INVALID in said else 0), said
     assert sorted(asked) == sorted(f"text {i}" for i in range(100))
     samples = read_samples(tmp_path / "out")
     assert samples["error"].null_count() == 100
     lateness_us = (samples["sent_us"] - samples["intended_us"]).to_numpy()
-    for shard in (0, 1):
-        assert abs(np.median(lateness_us[shard::2])) < 20_000
+    for shard in (0, 1):  # a worker that began at another instant is off with every request
+        assert 0 <= lateness_us[shard::2].min() < 20_000
     record = json.loads((tmp_path / "out" / "run.json").read_text(encoding="utf-8"))
     clocks = sorted((worker["clock"] for worker in record["workers"]), key=lambda clock: clock["offset_ns"])
     assert clocks[0] == {"offset_ns": 0, "error_ns": 0, "shared": True}
@@ -136,7 +136,7 @@ def test_a_run_that_keeps_nothing_ends_with_its_verdict(tmp_path: Path) -> None:
             command,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=110,
             check=False,
             env={**os.environ, "TMPDIR": str(tmp_path / "tmp")},
         )
@@ -151,7 +151,7 @@ def test_a_run_that_keeps_nothing_ends_with_its_verdict(tmp_path: Path) -> None:
 def test_a_killed_worker_of_plain_locust_is_an_invalid_run(
     tmp_path: Path, children: list[subprocess.Popen[str]]
 ) -> None:
-    trace = write_trace(tmp_path / "trace", every(0.02, 400))
+    trace = write_trace(tmp_path / "trace", every(0.02, 250))
     arm = write_arm(tmp_path / "arm.toml", xnli="v.xnli")
     port = str(free_port())
     with null_server() as world:
@@ -165,7 +165,7 @@ def test_a_killed_worker_of_plain_locust_is_an_invalid_run(
         )
         _eventually(lambda: sum(path.stat().st_size for path in tmp_path.glob("out/parts/*")) > 5_000)
         psutil.Process(master.pid).children()[0].send_signal(signal.SIGKILL)
-        said, _ = master.communicate(timeout=60)
+        said, _ = master.communicate(timeout=100)
     assert master.returncode == 5, said
     assert INVALID in said
     assert "1 of 2 workers died" in " ".join(said.split())
@@ -186,19 +186,20 @@ def test_metrics_are_served_until_they_are_read_once_more(
                 *("--trace", str(trace), "--arm", str(arm)),
             ),
         )
-        _eventually(lambda: b"xlmr_load_sent_total" in _read(metrics))
-        wait_for(child, "Waiting for a last scrape")
-        exported = _read(metrics).decode()
-        child.communicate(timeout=30)
+        exported = ""
+
+        def has_ended() -> bool:
+            nonlocal exported
+            if child.poll() is None:
+                exported = _read(metrics).decode()
+            return child.poll() is not None
+
+        _eventually(has_ended)
+        said, _ = child.communicate()
+    assert "Waiting for a last scrape" in said
     assert 'xlmr_load_completed_total{outcome="ok"} 100.0\n' in exported
     (ended,) = (line for line in exported.splitlines() if line.startswith("xlmr_load_run_end_"))
     assert float(ended.split()[1]) > 0
-
-
-def wait_for(child: subprocess.Popen[str], words: str) -> None:
-    """Read what a process says until it says these words."""
-    assert child.stdout is not None
-    assert any(words in line for line in child.stdout), f"it ended without saying {words!r}"
 
 
 def test_a_worker_with_another_trace_refuses(tmp_path: Path, children: list[subprocess.Popen[str]]) -> None:
@@ -219,7 +220,7 @@ def test_a_worker_with_another_trace_refuses(tmp_path: Path, children: list[subp
                 *("--worker", "--master-host", "127.0.0.1", "--master-port", port, "--trace", str(yours))
             ),
         )
-        said, _ = master.communicate(timeout=60)
+        said, _ = master.communicate(timeout=100)
         assert world.asked() == []
     assert master.returncode == 5
     assert "is another than the coordinator's; copy it there" in said
@@ -243,7 +244,7 @@ def test_what_is_missing_is_said_in_a_line(tmp_path: Path, options: tuple[str, .
         "ARM": str(write_arm(tmp_path / "arm.toml", xnli="v.xnli")),
     }
     command = locust_command("--headless", *(named.get(option, option) for option in options))
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=110, check=False)
     assert done.returncode == 2
     assert words in done.stderr
     assert "Traceback" not in done.stderr
@@ -277,19 +278,20 @@ def test_the_web_ui_starts_runs_and_a_stop_keeps_what_was_measured(
         _eventually(lambda: sum(path.stat().st_size for path in tmp_path.glob("out-2/parts/*")) > 0)
         assert json.loads(_read(f"{ui}/stop", b""))["success"]
         _eventually((tmp_path / "out-2" / "run.json").is_file)
+        second = read_samples(tmp_path / "out-2")
+        answered = second.filter(second["error"].is_null()).height
+        total = f'xlmr_load_completed_total{{outcome="ok"}} {answered:.1f}\n'
+        _eventually(lambda: total in _read(metrics).decode())
         exported = _read(metrics).decode()
         child.send_signal(signal.SIGTERM)
-        child.communicate(timeout=30)
-    assert read_samples(tmp_path / "out-2").height == 400
+        child.communicate(timeout=60)
+    assert second.height == 400
     samples = read_samples(tmp_path / "out")
     assert samples.height == 400
     assert 10 < samples.filter(samples["error"].is_null()).height < 400
     assert samples.filter(samples["error"] == "not sent").height > 100
     record = json.loads((tmp_path / "out" / "run.json").read_text(encoding="utf-8"))
     assert record["outcome"]["status"] == "interrupted"
-    second = read_samples(tmp_path / "out-2")
-    answered = second.filter(second["error"].is_null()).height
-    assert f'xlmr_load_completed_total{{outcome="ok"}} {answered:.1f}\n' in exported
     assert (
         f'xlmr_load_run_info{{arm="arm-a",run="out-2",target="{world.url}",trace="hand-made"}} 1.0'
         in exported
@@ -302,7 +304,7 @@ def _read(url: str, form: bytes | None = None) -> bytes:
         return body
 
 
-def _eventually(check: object, timeout_s: float = 30.0) -> None:
+def _eventually(check: object, timeout_s: float = 60.0) -> None:
     """Ask until ``check`` is true; what it asks is another process."""
     assert callable(check)
     deadline = time.monotonic() + timeout_s

@@ -41,7 +41,7 @@ def trace(tmp_path_factory: pytest.TempPathFactory) -> Trace:
     return load_trace(write_trace(folder / "trace", TIMES_US))
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], deadline=None)
 @given(num_shards=st.integers(1, 120))
 def test_the_shards_merged_are_the_schedule(trace: Trace, num_shards: int) -> None:
     shards = [make_shard(trace, PLAN, TARGET, k, num_shards) for k in range(num_shards)]

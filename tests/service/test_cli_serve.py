@@ -25,6 +25,8 @@ from tests.service.trees import tree
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+pytestmark = pytest.mark.alone
+
 TIMEOUT_S = 90.0
 
 

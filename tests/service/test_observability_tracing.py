@@ -39,6 +39,8 @@ if TYPE_CHECKING:
     from service.engine.device import Loaded
     from tests.service.serving import Served
 
+pytestmark = pytest.mark.alone
+
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 SPAN = "00f067aa0ba902b7"
 SAMPLED = {"traceparent": f"00-{TRACE}-{SPAN}-01"}
@@ -82,7 +84,8 @@ def tracing(exporter: InMemorySpanExporter) -> Tracing:
 def make_tracing(exporter: InMemorySpanExporter, ratio: float) -> Tracing:
     provider = TracerProvider(sampler=sampler(ratio))
     provider.add_span_processor(SimpleSpanProcessor(exporter))
-    offset_ns = time.time_ns() - time.monotonic_ns()
+    # A pause between the two readings makes it too small.
+    offset_ns = max(time.time_ns() - time.monotonic_ns() for _ in range(10))
     return Tracing(provider, epoch_ns_of=lambda monotonic_s: round(monotonic_s * 1e9) + offset_ns)
 
 

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+pytestmark = pytest.mark.alone
+
 SLEEP = [sys.executable, "-c", "import signal; signal.pause()"]
 
 

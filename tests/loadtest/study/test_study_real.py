@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,7 @@ import jsonschema_rs
 import pytest
 from typer.testing import CliRunner
 
+from loadtest.analysis.capacity_search import Plan
 from loadtest.cli import app
 from loadtest.report.study_record import StudyRecord
 from tests.loadtest.driver_world import CARD, NLI, null_server, write_arm
@@ -29,17 +31,19 @@ if TYPE_CHECKING:
 
     from typer.testing import Result
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(180), pytest.mark.alone]
 
 NULL_SERVER = Path(__file__).parents[1] / "null_server.py"
 SCHEMA = Path(sys.modules[StudyRecord.__module__].__file__ or "").with_name("study.schema.json")
-OLD, NEW = {**CARD, "name": "old.xnli"}, {**CARD, "name": "new.xnli"}
+VARIANTS = [{**CARD, "name": f"{name}.xnli"} for name in ("old", "new", "slow")]
 OPTIONS = {
-    "variants": [OLD, NEW],
+    "variants": VARIANTS,
     "outputs": {name: {"label": "neutral", "scores": dict.fromkeys(NLI, 1 / 3)} for name in ("old.xnli",)},
     "service_s": 0.004,
-    "service_ratios": {"new.xnli": 2.0},
+    "service_ratios": {"new.xnli": 2.0, "slow.xnli": 5.0},
 }
+# Of the server that a study starts: so long that what a busy machine adds to a run hardly counts beside it.
+LONG = {**OPTIONS, "service_s": 0.02}
 STUDY = """
 name = "tiny"
 question = "Is the new arm as fast as the old one?"
@@ -95,7 +99,7 @@ def declared(tmp_path: Path) -> Path:
     write_arm(tmp_path / "old.toml", xnli="old.xnli")
     write_arm(tmp_path / "new.toml", xnli="new.xnli")  # arm files share one name; the study's keys tell them
     path = tmp_path / "study.toml"
-    path.write_text(STUDY.format(server=NULL_SERVER, options=json.dumps(OPTIONS)), encoding="utf-8")
+    path.write_text(STUDY.format(server=NULL_SERVER, options=json.dumps(LONG)), encoding="utf-8")
     return path
 
 
@@ -202,7 +206,10 @@ def test_an_interrupted_study_goes_on_and_ends_with_its_report(declared: Path, t
 
 
 def _holds_cores_and_ratio(out: Path, record: dict[str, Any]) -> None:
-    """Twice the service time is about half the offline throughput, whatever the machine does beside."""
+    """Twice the service time is about half the offline throughput.
+
+    Of two runs each the better one, since a machine that is busy only ever slows.
+    """
     assert (record["design"]["server_cpus"], record["design"]["load_cpus"]) == ("0", "0")
     run = json.loads((out / "runs" / "all-at-once" / "run.json").read_text(encoding="utf-8"))
     assert run["environment"]["affinity"] == [0]
@@ -211,7 +218,8 @@ def _holds_cores_and_ratio(out: Path, record: dict[str, Any]) -> None:
         if made["phase"] == "offline":
             found = json.loads((out / made["path"] / "summary.json").read_text(encoding="utf-8"))
             rates[made["arm"]].append(found["overall"]["inputs_per_s"])
-    assert all(1.3 < old / new < 3 for old, new in zip(rates["old"], rates["new"], strict=True)), rates
+    assert [len(found) for found in rates.values()] == [2, 2]
+    assert 1.3 < max(rates["old"]) / max(rates["new"]) < 3, rates
 
 
 @pytest.mark.parametrize(
@@ -238,8 +246,8 @@ def test_a_study_that_cannot_run_says_why(tmp_path: Path, change: tuple[str, str
 
 def test_a_server_that_dies_midway_is_told_and_the_study_can_go_on(declared: Path, tmp_path: Path) -> None:
     text = declared.read_text(encoding="utf-8")
-    dying = {**OPTIONS, "exit_after": 12}
-    declared.write_text(text.replace(json.dumps(OPTIONS), json.dumps(dying)), encoding="utf-8")
+    dying = {**LONG, "exit_after": 12}
+    declared.write_text(text.replace(json.dumps(LONG), json.dumps(dying)), encoding="utf-8")
     out = tmp_path / "out"
     done = xlmr_load("study", declared, "--out", out)
     assert done.exit_code == 2, done.stderr
@@ -249,8 +257,12 @@ def test_a_server_that_dies_midway_is_told_and_the_study_can_go_on(declared: Pat
     assert set(run_times(out)) == {"unloaded-old"}, "a run with a dead server counts as made"
 
 
-def test_a_capacity_is_found_or_its_absence_explained(service: str, tmp_path: Path) -> None:
-    """One serial worker of 4 ms: never above 250 a second."""
+def test_a_capacity_is_found_or_its_absence_explained(
+    service: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One serial worker of 4 ms: never above 250 a second. The whole plan's steps have tests of their own."""
+    coarse = partial(Plan, precision_ratio=1.5, sweep_ratios=(0.85, 0.95, 1.05, 1.15))
+    monkeypatch.setattr("loadtest.study.capacity_search.Plan", coarse)
     arm = write_arm(tmp_path / "a.toml", xnli="old.xnli")
     words = ("--target", service, "--tasks", "xnli", "--languages", "en", "--limit", "4", "--duration", "0.5")
     done = xlmr_load(
@@ -264,7 +276,8 @@ def test_a_capacity_is_found_or_its_absence_explained(service: str, tmp_path: Pa
         (found,) = record["capacities"]
         assert found["rate_per_s"] is None or 20 < found["rate_per_s"] < 250
     else:
-        assert "not valid" in record["reasons"][0] or "no bracket" in record["reasons"][0]
+        (reason,) = record["reasons"]
+        assert any(words in reason for words in ("not valid", "no bracket", "missed at every rate")), reason
 
 
 def test_arms_of_a_running_server_are_compared(compared: Compared) -> None:
@@ -303,7 +316,8 @@ def test_runs_are_compared_with_a_baseline(service: str, compared: Compared, tmp
         xlmr_load("trace", *words, "--arrivals", "poisson:40", "--duration", "1", "--out", trace).exit_code
         == 0
     )
-    arms = {name: write_arm(tmp_path / f"{name}.toml", xnli=f"{name}.xnli") for name in ("old", "new")}
+    # Five times the service time: slower by far, whatever else runs here.
+    arms = {name: write_arm(tmp_path / f"{name}.toml", xnli=f"{name}.xnli") for name in ("old", "slow")}
     codes = {
         name: xlmr_load(
             "run", "--trace", trace, "--target", service, "--arm", arm, "--out", tmp_path / name
@@ -311,7 +325,7 @@ def test_runs_are_compared_with_a_baseline(service: str, compared: Compared, tmp
         for name, arm in arms.items()
     }
     assert set(codes.values()) <= {0, 5}
-    done = xlmr_load("compare", tmp_path / "old", tmp_path / "new", "--fail-above", "1.2")
+    done = xlmr_load("compare", tmp_path / "old", tmp_path / "slow", "--fail-above", "1.2")
     if set(codes.values()) == {0}:
         assert done.exit_code == 4, done.stdout + done.stderr
         assert "none: one pair" in done.stdout

@@ -16,6 +16,8 @@ from loadtest.study.study_file import StudyError
 if TYPE_CHECKING:
     from pathlib import Path
 
+pytestmark = pytest.mark.alone
+
 LISTEN = (
     "import sys; "
     "print('hello', sys.argv[2], flush=True); "
