@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path  # noqa: TC003 - typer reads annotations when the command is called
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,6 +10,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
+from loadtest.cli.compare_files import cells, junit_of, markdown_of
 from loadtest.cli.exits import ExitCode, note, stop
 from loadtest.study.against_baseline import Against, against, read_runs
 from loadtest.study.study_file import MarginsTable, StudyError
@@ -36,6 +36,10 @@ def compare(  # noqa: PLR0913 - each argument is an option of the command line
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of the resampling.")] = 1,
     strict: Annotated[bool, typer.Option("--strict", help="End with 6 where it is inconclusive.")] = False,
+    markdown: Annotated[
+        Path | None, typer.Option(help="Write the table as Markdown for a CI job's page.")
+    ] = None,
+    junit: Annotated[Path | None, typer.Option(help="Write one test a measure as JUnit XML.")] = None,
 ) -> None:
     """Compare B with A, pair by pair: ratios, intervals, and a verdict for each measure."""
     try:
@@ -51,7 +55,10 @@ def compare(  # noqa: PLR0913 - each argument is an option of the command line
     if not found.num_pairs:
         stop(ExitCode.INVALID, "No pair has two valid runs; each run's summary.json says why.")
     Console().print(_table(found))
-    _end(found, fail_above, strict=strict)
+    worse = found.regressed or (() if fail_above is None else found.beyond(fail_above))
+    _write(markdown, markdown_of(found, worse))
+    _write(junit, junit_of(found, worse))
+    _end(found, worse, strict=strict)
 
 
 def _table(found: Against) -> Table:
@@ -63,21 +70,20 @@ def _table(found: Against) -> Table:
     for name in ("measure", "ratio", "95 % interval", "margin", "verdict"):
         table.add_column(name, no_wrap=name != "measure")
     for change in found.changes:
-        table.add_row(change.measure.value, *_cells(change))
+        table.add_row(change.measure.value, *cells(change))
     return table
 
 
-def _cells(change: Change) -> tuple[str, str, str, str]:
-    if change.ratio is None or change.found is None:
-        return "-", "-", "-", "too few"
-    ends, margins = change.found.interval, change.found.margins
-    interval = "none: one pair" if ends is None else f"{math.exp(ends.low):.3f} to {math.exp(ends.high):.3f}"
-    margin = f"{math.exp(margins.low):.3f} to {math.exp(margins.high):.3f}"
-    return f"{change.ratio:.3f}", interval, margin, change.found.verdict.value
+def _write(path: Path | None, text: str) -> None:
+    if path is None:
+        return
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        stop(ExitCode.USAGE, f"{path} cannot be written ({error.strerror}).")
 
 
-def _end(found: Against, fail_above: float | None, *, strict: bool) -> None:
-    worse = found.regressed or (() if fail_above is None else found.beyond(fail_above))
+def _end(found: Against, worse: tuple[Change, ...], *, strict: bool) -> None:
     if worse:
         note(f"regression: {', '.join(change.measure.value for change in worse)}")
         raise typer.Exit(ExitCode.REGRESSION)

@@ -27,17 +27,19 @@ def junit_of(summary: Summary, title: str, study: StudyRecord | None = None) -> 
     """Return the XML document."""
     root = ET.Element("testsuites", name="xlmr-load")
     if study is not None:
-        _suite(root, f"{title}: controls", list(_controls(study)))
-        _suite(root, f"{title}: verdicts", list(_verdicts(study)))
-    _suite(
+        add_suite(root, f"{title}: controls", list(_controls(study)))
+        add_suite(root, f"{title}: verdicts", list(_verdicts(study)))
+    add_suite(
         root, f"{title}: validity", [_check(check, in_study=study is not None) for check in summary.checks]
     )
-    _suite(root, f"{title}: objectives", [_objective(one) for one in summary.objectives])
+    add_suite(root, f"{title}: objectives", [_objective(one) for one in summary.objectives])
     ET.indent(root)
     return ET.tostring(root, encoding="unicode", xml_declaration=True) + "\n"
 
 
-def _suite(root: ET.Element, name: str, cases: list[ET.Element]) -> None:
+def add_suite(root: ET.Element, name: str, cases: list[ET.Element]) -> None:
+    """Add a suite of cases with its counts to a document."""
+
     def count(tag: str) -> str:
         return str(sum(case.find(tag) is not None for case in cases))
 

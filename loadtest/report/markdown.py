@@ -24,11 +24,11 @@ def markdown_of(summary: Summary, title: str, study: StudyRecord | None = None) 
     """Return the report as GitHub-flavoured Markdown."""
     strip = strip_of(summary, study)
     blocks = [
-        f"## {SIGNS[strip.tone]} {strip.word.upper()}: {_escape(title)}",
-        f"**{_escape(strip.sentence)}**",
-        _escape(study.verdict.paragraph) if study else "",
-        _escape(key_figures(summary, study)),
-        "\n".join(f"> {_escape(note)}" for note in summary.notes),
+        f"## {SIGNS[strip.tone]} {strip.word.upper()}: {escape(title)}",
+        f"**{escape(strip.sentence)}**",
+        escape(study.verdict.paragraph) if study else "",
+        escape(key_figures(summary, study)),
+        "\n".join(f"> {escape(note)}" for note in summary.notes),
         "\n".join(_reasons(summary)),
         _objectives(summary),
         _headline(summary),
@@ -40,14 +40,14 @@ def markdown_of(summary: Summary, title: str, study: StudyRecord | None = None) 
 def _reasons(summary: Summary) -> Iterator[str]:
     if summary.reasons:
         yield "### Why the run is not valid\n"
-        yield from (f"- {_escape(reason)}" for reason in summary.reasons)
+        yield from (f"- {escape(reason)}" for reason in summary.reasons)
 
 
 def _objectives(summary: Summary) -> str:
     if not summary.objectives:
         return ""
-    rows = [(_code(one.objective), MET[one.met], _escape(one.sentence)) for one in summary.objectives]
-    return "### Objectives\n\n" + _table(("objective", "result", "what was found"), rows)
+    rows = [(_code(one.objective), MET[one.met], escape(one.sentence)) for one in summary.objectives]
+    return "### Objectives\n\n" + table(("objective", "result", "what was found"), rows)
 
 
 def _headline(summary: Summary) -> str:
@@ -57,8 +57,8 @@ def _headline(summary: Summary) -> str:
         for row in arms:
             group = row.group
             cells = (
-                _escape(task),
-                *((_escape(row.arm.name),) if several else ()),
+                escape(task),
+                *((escape(row.arm.name),) if several else ()),
                 formats.count(group.n),
                 *(formats.percentile(group.latency_s, name) for name in shown),
                 formats.rate(group.throughput_per_s),
@@ -67,7 +67,7 @@ def _headline(summary: Summary) -> str:
             )
             rows.append(tuple(f"**{cell}**" for cell in cells) if task == ALL_TASKS else cells)
     head = ("task", *(("arm",) if several else ()), "n", *shown, "rate", "failed", "score")
-    return "### Tasks\n\n" + _table(head, rows, numbers=slice(2 if several else 1, None))
+    return "### Tasks\n\n" + table(head, rows, numbers=slice(2 if several else 1, None))
 
 
 def _comparisons(study: StudyRecord) -> str:
@@ -78,7 +78,7 @@ def _comparisons(study: StudyRecord) -> str:
         return ""
     rows = [
         (
-            _escape(one.name),
+            escape(one.name),
             formats.ratio_change(one.log_ratio),
             f"{formats.ratio_change(one.interval.low)} to {formats.ratio_change(one.interval.high)}"
             if one.interval
@@ -89,17 +89,17 @@ def _comparisons(study: StudyRecord) -> str:
         for one in shown
     ]
     head = ("comparison", "ratio", "95 % interval", "pairs", "verdict")
-    return f"### Ratios to {_escape(study.reference)}\n\n" + _table(head, rows, numbers=slice(1, 4))
+    return f"### Ratios to {escape(study.reference)}\n\n" + table(head, rows, numbers=slice(1, 4))
 
 
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]], *, numbers: slice = NO_COLUMN) -> str:
+def table(head: Sequence[str], rows: Iterable[Sequence[str]], *, numbers: slice = NO_COLUMN) -> str:
     """Write a table; the columns of ``numbers`` are set to the right."""
     rule = ["---"] * len(head)
     rule[numbers] = ["---:"] * len(rule[numbers])
     return "\n".join(f"| {' | '.join(cells)} |" for cells in (head, rule, *rows))
 
 
-def _escape(text: str) -> str:
+def escape(text: str) -> str:
     """Keep text of runs and traces from being read as Markdown or HTML."""
     for sign in "\\`*_{}[]|#~":
         text = text.replace(sign, f"\\{sign}")
