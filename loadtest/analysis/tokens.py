@@ -5,6 +5,9 @@ costs what it costs in any language. One point is one cell (a language, or a tas
 language): its mean tokens and mean seconds. What is left after the line is what a
 language costs beyond its tokens.
 
+One cell far from the others in tokens can make a line look better than it is, wherever the others lie; so
+the fit is told without that cell too.
+
 The slope's interval allows cells to scatter unequally (HC3), since they hold unequally
 many requests. Source: MacKinnon and White, "Some heteroskedasticity-consistent
 covariance matrix estimators" (1985).
@@ -12,7 +15,7 @@ covariance matrix estimators" (1985).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -39,11 +42,20 @@ class TokenCell:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Without:
+    """``r_squared`` of the fit without the cell ``name``, the one farthest from the others in tokens."""
+
+    name: str
+    r_squared: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TokenFit:
     """``seconds = intercept_s + slope_s * tokens``, fitted over cells.
 
     ``r_squared``: the share of the differences between cells that tokens explain, in 0..1.
-    ``residuals_s``: by cell, what it takes beyond its tokens. ``slope_interval``: 95 %.
+    ``residuals_s``: by cell, what it takes beyond its tokens. ``slope_interval``: 95 %. ``without``:
+    None where the others are too few for a line.
     """
 
     intercept_s: float
@@ -52,6 +64,7 @@ class TokenFit:
     r_squared: float
     residuals_s: Mapping[str, float]
     cells: tuple[TokenCell, ...]
+    without: Without | None = None
 
 
 def cells(names: Sequence[str], tokens: ArrayLike, seconds: ArrayLike) -> tuple[TokenCell, ...]:
@@ -66,6 +79,17 @@ def cells(names: Sequence[str], tokens: ArrayLike, seconds: ArrayLike) -> tuple[
 
 def fit_tokens(points: Sequence[TokenCell], *, level: float = 0.95) -> TokenFit | None:
     """Fit seconds on tokens over cells; None with fewer than three, or where all have the same tokens."""
+    found = _fit(points, level)
+    if found is None:
+        return None
+    middle = float(np.median([cell.tokens for cell in points]))
+    farthest = max(points, key=lambda cell: abs(cell.tokens - middle))
+    rest = _fit([cell for cell in points if cell is not farthest], level)
+    without = None if rest is None else Without(name=farthest.name, r_squared=rest.r_squared)
+    return replace(found, without=without)
+
+
+def _fit(points: Sequence[TokenCell], level: float) -> TokenFit | None:
     tokens = np.array([cell.tokens for cell in points])
     seconds = np.array([cell.seconds for cell in points])
     if len(points) < MIN_CELLS or np.ptp(tokens) == 0:

@@ -176,6 +176,7 @@ class _Gate:
             measured=measured,
             allowed=allowed,
             sentence=self.good if value <= bound else broken,
+            value=value,
         )
 
 

@@ -63,10 +63,14 @@ class Measurements:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Check:
-    """One test of the run itself. ``passed`` is None where it could not be measured."""
+    """One test of the run itself. ``passed`` is None where it could not be measured.
+
+    ``value``: what was held against a bound, as a number; None where the test is none of a number.
+    """
 
     name: str
     passed: bool | None
     measured: str
     allowed: str
     sentence: str
+    value: float | None = None

@@ -56,7 +56,8 @@ def forest_figure(study: StudyRecord) -> Figure | None:
         key="forest",
         title="Ratios between the arms",
         caption=(
-            f"Each row is a ratio of an arm to {study.reference}; 1 means no difference. The point is the "
+            f"Each row is a ratio of an arm to {study.reference}; 1 means no difference"
+            f"{_directions([*shown, *study.aa])}. The point is the "
             "estimate, the thick bar the interval that must lie inside the shaded margin to call the arms "
             "equivalent, the thin bar the 95 % interval. Ticks in the A/A rows are pairs of the same arm "
             "with itself: their spread is the noise."
@@ -66,6 +67,22 @@ def forest_figure(study: StudyRecord) -> Figure | None:
         wide=wide,
         narrow=narrow,
     )
+
+
+def _directions(shown: Sequence[Comparison]) -> str:
+    """Say on which side of 1 an arm is slower, of the measures that are drawn."""
+    timed = any(_is_time(comparison) for comparison in shown)
+    counted = any(not _is_time(comparison) for comparison in shown)
+    said = []
+    if timed:
+        said.append("of latencies, an arm to the right of it is slower")
+    if counted:
+        said.append("of rates, goodput and capacity, an arm to the left of it is slower")
+    return f": {'; '.join(said)}" if said else ""
+
+
+def _is_time(comparison: Comparison) -> bool:
+    return "latency" in comparison.measure
 
 
 def is_cell(comparison: Comparison) -> bool:

@@ -68,10 +68,15 @@ def _legend(arms: Sequence[ArmCurves]) -> tuple[LegendEntry, ...]:
     if len(arms) == 1:
         paint = series_paint(0)
         return (
-            LegendEntry(paint=paint, text="latency (done - intended)"),
+            LegendEntry(
+                paint=paint, text=f"latency (done - intended), n = {formats.count(arms[0].latency_s.n)}"
+            ),
             LegendEntry(paint=paint, text="service (done - sent)", swatch="dash"),
         )
-    named = tuple(LegendEntry(paint=series_paint(i), text=arm.arm) for i, arm in enumerate(arms))
+    named = tuple(
+        LegendEntry(paint=series_paint(i), text=f"{arm.arm} (n = {formats.count(arm.latency_s.n)})")
+        for i, arm in enumerate(arms)
+    )
     return (
         *named,
         LegendEntry(paint=Paint.MUTED, text="solid: latency"),

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 MILLI = 1e3
 MAX_LABELS = 14
+NUM_ENDS = 2
 
 
 def tokens_figure(fits: Sequence[TokenFit]) -> Figure | None:
@@ -37,23 +38,38 @@ def tokens_figure(fits: Sequence[TokenFit]) -> Figure | None:
         title="How much of the time tokens explain",
         caption=(
             "Mean service time against the mean number of tokens that the encoder was given, one point a "
-            "language, held to the mean mix of tasks, with the line that fits them."
+            "language, held to the mean mix of tasks, with the line that fits them. R² is the share of the "
+            "differences between languages that the line explains; one language far from the others can "
+            "raise it alone, so it is given without that one too."
         ),
         alternative=" ".join(_words(fit) for fit in fits),
         legend=tuple(
-            LegendEntry(paint=series_paint(i), text=f"{fit.arm}, R² {fit.r_squared:.2f}", swatch="dot")
-            for i, fit in enumerate(fits)
+            LegendEntry(paint=series_paint(i), text=_legend(fit), swatch="dot") for i, fit in enumerate(fits)
         ),
         wide=wide,
         narrow=narrow,
     )
 
 
+def _legend(fit: TokenFit) -> str:
+    rest = "" if fit.without is None else f" ({fit.without.r_squared:.2f} without {fit.without.language})"
+    return f"{fit.arm}: {len(fit.points)} languages, R² {fit.r_squared:.2f}{rest}"
+
+
 def _words(fit: TokenFit) -> str:
+    rest = "" if fit.without is None else f", {fit.without.r_squared:.0%} without {fit.without.language}"
     return (
         f"{fit.arm}: {formats.seconds(fit.intercept_s)} and {formats.seconds(fit.slope_s)} a token; tokens "
-        f"explain {fit.r_squared:.0%} of the variance between {len(fit.points)} points."
+        f"explain {fit.r_squared:.0%} of the variance between {len(fit.points)} points{rest}."
     )
+
+
+def _named(fit: TokenFit) -> list[str]:
+    """Return the languages to write beside their points: all where they are few, else the ends of the row."""
+    by_tokens = sorted(fit.points, key=lambda point: point.tokens)
+    if len(by_tokens) <= MAX_LABELS:
+        return [point.language for point in by_tokens]
+    return [point.language for point in (*by_tokens[:NUM_ENDS], *by_tokens[-NUM_ENDS:])]
 
 
 def _chart(fits: Sequence[TokenFit], canvas: Canvas) -> Any:
@@ -85,11 +101,10 @@ def _chart(fits: Sequence[TokenFit], canvas: Canvas) -> Any:
     line = alt.Chart(alt.InlineData(values=lines)).mark_line(strokeWidth=1.6, strokeDash=[5, 4])
     marks = dots.mark_point(filled=True, size=38, opacity=0.75).encode(color=color)
     labels = (
-        dots.mark_text(dx=7, dy=-7, align="left", fontSize=11, color=Paint.MUTED.placeholder)
+        dots.mark_text(dx=0, dy=-10, align="center", fontSize=11, color=Paint.MUTED.placeholder)
         .encode(text="language:N")
+        .transform_filter(alt.FieldOneOfPredicate(field="language", oneOf=_named(fits[0])))
         .transform_filter("datum.arm == 0")
     )
-    layers = line.encode(x=x, y=y, color=color) + marks
-    if len(fits[0].points) <= MAX_LABELS:
-        layers += labels
+    layers = line.encode(x=x, y=y, color=color) + marks + labels
     return layers.properties(width=canvas.width, height=260)

@@ -21,6 +21,7 @@ from loadtest.report.chart_tokens import tokens_figure
 from loadtest.report.curves import latency_curve
 from loadtest.report.headline import arm_tags, headline, percentiles_of
 from loadtest.report.heat_map import heat_maps, task_title
+from loadtest.report.numbers import downloads
 from loadtest.report.ratio_map import ratio_map
 from loadtest.report.records import Check
 from loadtest.report.slices import time_slices
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from loadtest.report.chart_style import Figure
     from loadtest.report.headline import ArmTag, TableRow
     from loadtest.report.heat_map import HeatMap
+    from loadtest.report.numbers import Download
     from loadtest.report.records import Summary
     from loadtest.report.study_files import Pooling
     from loadtest.report.study_record import Comparison, StudyRecord
@@ -63,6 +65,7 @@ class Page:
     design: tuple[tuple[str, str], ...]
     provenance: tuple[tuple[str, str], ...]
     redo: str
+    downloads: tuple[Download, ...]
 
 
 def build_page(  # noqa: PLR0913 - options by name
@@ -100,6 +103,7 @@ def build_page(  # noqa: PLR0913 - options by name
         design=_flat(study.design) if study and study.design else (),
         provenance=_flat(summary.environment),
         redo=redo,
+        downloads=downloads(summary, study),
     )
 
 
@@ -110,16 +114,22 @@ def _pooled_checks(checks: Sequence[Check]) -> tuple[Check, ...]:
         same = [check for check in checks if check.name == name]
         known = [check for check in same if check.passed is not None]
         num_passed = sum(bool(check.passed) for check in known)
+        worst = max((check for check in known if check.value is not None), key=_value, default=None)
+        farthest = "" if worst is None else f", worst {worst.measured}"
         pooled.append(
             Check(
                 name=name,
                 passed=None if not known else num_passed == len(known),
-                measured=f"in {num_passed} of {formats.plural(len(known), 'run')}",
+                measured=f"in {num_passed} of {formats.plural(len(known), 'run')}{farthest}",
                 allowed=same[0].allowed,
                 sentence="",
             )
         )
     return tuple(pooled)
+
+
+def _value(check: Check) -> float:
+    return 0.0 if check.value is None else check.value
 
 
 def _unscored(summary: Summary) -> tuple[str, ...]:

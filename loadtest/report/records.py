@@ -154,6 +154,9 @@ class Check(Record):
     measured: str
     allowed: str
     sentence: str
+    value: float | None = Field(
+        default=None, description="what was held against a bound: seconds, or a share; null for other checks"
+    )
 
 
 class ObjectiveVerdict(Record):

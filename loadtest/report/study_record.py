@@ -193,6 +193,13 @@ class TokenPoint(Record):
     n: int = Field(ge=1)
 
 
+class TokenFitWithout(Record):
+    """The same fit without the one cell that is farthest from the others in tokens."""
+
+    language: str
+    r_squared: Ratio
+
+
 class TokenFit(Record):
     """How far tokens explain the time: service time on tokens, one point a cell."""
 
@@ -201,6 +208,7 @@ class TokenFit(Record):
     slope_s: float = Field(description="seconds a token")
     slope_interval: Interval | None = None
     r_squared: Ratio
+    without: TokenFitWithout | None = None
     points: tuple[TokenPoint, ...]
 
 

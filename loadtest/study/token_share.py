@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from loadtest.analysis.tokens import TokenCell, fit_tokens
-from loadtest.report.study_record import TokenFit, TokenPoint
+from loadtest.report.study_record import TokenFit, TokenFitWithout, TokenPoint
 from loadtest.study.comparisons import interval_of
 
 if TYPE_CHECKING:
@@ -30,6 +30,9 @@ def token_fit(arm: str, unloaded: Summary) -> TokenFit | None:
         slope_s=found.slope_s,
         slope_interval=interval_of(found.slope_interval),
         r_squared=found.r_squared,
+        without=None
+        if found.without is None
+        else TokenFitWithout(language=found.without.name, r_squared=found.without.r_squared),
         points=tuple(
             TokenPoint(language=cell.name, tokens=cell.tokens, service_s=cell.seconds, n=cell.n)
             for cell in found.cells

@@ -176,8 +176,9 @@ def _tokens(fits: Sequence[TokenFit]) -> str:
     fit = fits[0]
     interval = fit.slope_interval
     within = "" if interval is None else f" ({interval.low * 1e3:.2g} to {interval.high * 1e3:.2g})"
+    rest = "" if fit.without is None else f" ({fit.without.r_squared:.0%} without {fit.without.language})"
     return (
-        f"Tokens explain {fit.r_squared:.0%} of the differences between languages at one mix of tasks; "
+        f"Tokens explain {fit.r_squared:.0%} of the differences between languages at one mix of tasks{rest}; "
         f"one costs {fit.slope_s * 1e3:.2g} ms{within}."
     )
 

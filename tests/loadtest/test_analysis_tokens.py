@@ -32,6 +32,23 @@ def test_by_hand() -> None:
     assert found.residuals_s == pytest.approx({"a": -0.5, "b": 1.0, "c": -0.5})
 
 
+def test_one_far_cell_is_told_by_what_is_left_without_it() -> None:
+    # The three of the test above, and a fourth far away on no line of theirs.
+    near = [cell("a", 1, 1), cell("b", 2, 3), cell("c", 3, 2)]
+    found = fit_tokens([*near, cell("far", 100, 100)])
+    assert found is not None
+    assert found.without is not None
+    assert found.r_squared > 0.99
+    assert found.without.name == "far"
+    assert found.without.r_squared == pytest.approx(0.25)
+
+
+def test_three_cells_leave_too_few_without_one() -> None:
+    found = fit_tokens([cell("a", 1, 1), cell("b", 2, 3), cell("c", 3, 2)])
+    assert found is not None
+    assert found.without is None
+
+
 def test_r_squared_is_statsmodels_and_the_slope_s_interval_hc3() -> None:
     rng = np.random.default_rng(0)
     tokens = rng.uniform(20, 120, 30)

@@ -113,6 +113,17 @@ def test_tabs_switch_between_maps_by_keyboard(browser: Browser, reported_run: Pa
     page.close()
 
 
+def test_the_numbers_can_be_saved_from_the_page(browser: Browser, reported_run: Path) -> None:
+    page = browser.new_page()
+    page.goto((reported_run / "report.html").as_uri())
+    with page.expect_download() as saved:
+        page.locator("a[download]").first.click()
+    text = saved.value.path().read_text(encoding="utf-8")
+    assert saved.value.suggested_filename == "groups.csv"
+    assert text.startswith("arm,task,language,n,")
+    page.close()
+
+
 def test_on_paper_every_map_is_there_and_the_ink_is_dark(browser: Browser, reported_run: Path) -> None:
     page = browser.new_page(viewport={"width": 800, "height": 1000}, color_scheme="dark")
     page.goto((reported_run / "report.html").as_uri())

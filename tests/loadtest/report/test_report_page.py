@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import csv
+import io
+import math
 import re
+from base64 import b64decode
 from collections import Counter
 from html.parser import HTMLParser
 from typing import TYPE_CHECKING, Any
@@ -15,6 +19,7 @@ from loadtest.report import formats
 from loadtest.report.chart_style import Paint
 from loadtest.report.heat_map import heat_maps, task_title
 from loadtest.report.html import write_report
+from loadtest.report.study_files import read_record
 from loadtest.report.summary import read_summary, write_summary
 from loadtest.report.verdict import strip_of
 from loadtest.trace.samples import read_samples, write_samples
@@ -119,7 +124,8 @@ def test_nothing_is_asked_of_anybody(any_page: Reader, reported_run: Path, repor
             assert not name.startswith("on")
             if name in {"src", "href", "srcset", "data", "action", "poster", "xlink:href"}:
                 assert value is not None
-                assert value.startswith("#") or value == "data:,"
+                kept_inside = "download" in values and value.startswith("data:text/csv;")
+                assert value.startswith("#") or value == "data:," or kept_inside
             if "url(" in (value or ""):
                 assert re.fullmatch(r"url\(#[\w-]+\)", value or "")
     for folder in (reported_run, reported_study):
@@ -274,6 +280,62 @@ def test_the_command_the_trace_and_the_environment_are_shown(page: Reader, repor
     assert "a made-up processor" in said
     assert f"xlmr-load report {reported_run.name}" in said
     assert "synthetic weights" in said
+
+
+def _tables(page: Reader) -> dict[str, list[dict[str, str]]]:
+    """Return the tables that the page holds as files, by name."""
+    links = [values for tag, values in page.elements if tag == "a" and "download" in values]
+    return {
+        str(values["download"]): list(
+            csv.DictReader(io.StringIO(b64decode(str(values["href"]).partition("base64,")[2]).decode()))
+        )
+        for values in links
+    }
+
+
+def test_the_page_holds_its_numbers_as_tables(page: Reader, reported_run: Path) -> None:
+    (rows,) = _tables(page).values()
+    ((arm, figures),) = read_summary(reported_run).by_arm.items()
+    groups: dict[tuple[str, str], Group] = {("", ""): figures.overall}
+    groups |= {(task, ""): group for task, group in figures.by_task.items()}
+    groups |= {("", language): group for language, group in figures.by_language.items()}
+    groups |= {
+        (task, language): group
+        for task, cells in figures.by_task_language.items()
+        for language, group in cells.items()
+    }
+    assert len(rows) == len(groups)
+    for row in rows:
+        group = groups[row["task"], row["language"]]
+        p95, score = group.latency_s.p95, group.quality.score if group.quality else None
+        assert (row["arm"], int(row["n"])) == (arm, group.n)
+        assert row["latency_p95_s"] == ("" if p95 is None else repr(p95))
+        assert row["score"] == ("" if score is None else repr(score))
+
+
+def test_a_studys_page_holds_its_comparisons_as_ratios(study_page: Reader, reported_study: Path) -> None:
+    rows = {row["comparison"]: row for row in _tables(study_page)["comparisons.csv"]}
+    record = read_record(reported_study / "study.json")
+    first = record.comparisons[0]
+    assert first.log_ratio is not None
+    assert first.interval is not None
+    found = [float(rows[first.name][key]) for key in ("ratio", "low", "high")]
+    assert found == pytest.approx(
+        [math.exp(one) for one in (first.log_ratio, first.interval.low, first.interval.high)]
+    )
+    assert rows[first.name]["verdict"] == first.word.value
+    assert {one.name for one in (*record.comparisons, *record.aa)} <= rows.keys()
+
+
+def test_checks_of_a_study_tell_the_worst_run(study_page: Reader, reported_study: Path) -> None:
+    late = [check for check in read_summary(reported_study).checks if check.name == "lateness"]
+    worst = max(late, key=lambda check: check.value or 0.0)
+    assert len(late) > 1
+    assert f"{formats.plural(len(late), 'run')}, worst {worst.measured}" in study_page.said("validity")
+
+
+def test_the_scores_of_a_study_tell_what_their_verdicts_took(study_page: Reader) -> None:
+    assert "Intervals are of each task alone." in study_page.said("comparison")
 
 
 def test_what_a_study_declared_is_shown(page: Reader, reported_study: Path) -> None:

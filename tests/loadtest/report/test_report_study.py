@@ -18,7 +18,7 @@ from loadtest.report.page import comparison_tables
 from loadtest.report.ratio_map import ratio_map
 from loadtest.report.run_files import ReportError
 from loadtest.report.study_files import choose_runs, read_record, read_study, save_study
-from loadtest.report.study_record import Interval, Margin, Phase, StudyRecord, StudyRun
+from loadtest.report.study_record import Interval, Margin, Phase, StudyRecord, StudyRun, TokenFitWithout
 from loadtest.report.summary import read_summary
 
 if TYPE_CHECKING:
@@ -133,6 +133,36 @@ def test_the_forest_has_every_comparison_but_single_cells(record: StudyRecord) -
     assert "A/A p95 latency" in figure.alternative
     ratio = math.exp(record.comparisons[0].log_ratio or 0.0)
     assert f"{record.comparisons[0].name}: ratio {ratio:.3f}" in figure.alternative
+
+
+def test_the_forest_says_which_side_is_slower(record: StudyRecord) -> None:
+    mixed = forest_figure(record)
+    times = [one for one in record.comparisons if "latency" in one.measure]
+    timed = forest_figure(record.model_copy(update={"comparisons": times, "capacity_ratio": None}))
+    assert mixed is not None
+    assert timed is not None
+    assert "of latencies, an arm to the right of it is slower; of rates" in mixed.caption
+    assert "to the left of it is slower" not in timed.caption
+
+
+def test_tokens_are_told_with_and_without_the_farthest_language(record: StudyRecord) -> None:
+    without = TokenFitWithout(language="yo", r_squared=0.42)
+    figure = tokens_figure([fit.model_copy(update={"without": without}) for fit in record.token_fits])
+    assert figure is not None
+    assert all("7 languages, R² 0.91 (0.42 without yo)" in entry.text for entry in figure.legend)
+    assert "91% of the variance between 7 points, 42% without yo." in figure.alternative
+
+
+def test_only_the_ends_of_many_languages_are_named_on_the_drawing(record: StudyRecord) -> None:
+    first = record.token_fits[0]
+    codes = [f"l{k:02d}" for k in range(20)]
+    many = tuple(
+        first.points[0].model_copy(update={"language": code, "tokens": 30.0 + 5 * k})
+        for k, code in enumerate(codes)
+    )
+    figure = tokens_figure([first.model_copy(update={"points": many})])
+    assert figure is not None
+    assert [code for code in codes if f">{code}<" in figure.wide] == ["l00", "l01", "l18", "l19"]
 
 
 def test_a_narrow_forest_puts_first_what_tells_its_rows_apart(record: StudyRecord) -> None:

@@ -131,6 +131,8 @@ def test_tokens_explain_a_straight_line_whole() -> None:
     fit = token_fit("old", seen(cells))
     assert fit is not None
     assert [fit.intercept_s, fit.slope_s, fit.r_squared] == pytest.approx([0.01, 0.001, 1.0])
+    assert fit.without is not None
+    assert fit.without.r_squared == pytest.approx(1.0)
 
 
 def test_a_language_is_not_dear_because_it_has_the_dear_task() -> None:
