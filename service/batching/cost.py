@@ -162,7 +162,7 @@ class CostModel:
         """
         level = self._level(crowded=measurement.crowded)
         if self.num_measurements:
-            level = level.after(measurement.seconds / self._usual_s(measurement.load))
+            level = level.eased().after(measurement.seconds / self._usual_s(measurement.load))
         # The coefficients learn what the level does not explain, as it was before this batch.
         factor = self._level(crowded=measurement.crowded).factor
         row = factor * _row(measurement)

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from service.batching.cost import CostModel, Load, Measurement
 from service.batching.level import BOUND, GAIN, Level
 
 
@@ -35,6 +36,17 @@ def test_no_batch_moves_a_settled_level_by_more_than_its_share_of_the_bound(rati
 @given(st.floats(0.1, 10.0))
 def test_it_finds_a_machine_that_became_slower_or_faster_within_sixty_batches(factor: float) -> None:
     assert after([factor] * 60).factor == pytest.approx(factor, rel=0.1)
+
+
+def test_level_and_coefficients_do_not_drift_apart() -> None:
+    rng = np.random.default_rng(7)
+    loads = [Load.of([length] * 4) for length in (16, 64, 256)]
+    model = CostModel.fit([Measurement(load=load, seconds=1e-5 * load.num_tokens) for load in loads])
+    for index, noise in enumerate(np.exp(rng.normal(0.0, 0.2, 3000))):
+        load = loads[index % 3]
+        model = model.refine(Measurement(load=load, seconds=1e-5 * load.num_tokens * float(noise)))
+    assert 0.5 < model.alone.factor < 2.5
+    assert model.predict(loads[1]) == pytest.approx(1e-5 * loads[1].num_tokens, rel=0.2)
 
 
 @given(st.lists(st.floats(0.01, 100.0), max_size=30))
