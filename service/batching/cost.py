@@ -26,7 +26,6 @@ from service.batching.level import Level
 if TYPE_CHECKING:
     from collections.abc import Sequence as Many
 
-    from numpy.typing import NDArray
 
 # A batch counts e times less after 50 others; at tens of batches a second that follows a
 # machine whose clock or neighbours change within seconds, and still averages out noise.
@@ -35,6 +34,10 @@ FADE: Final = 0.98
 # in a hundred of what is remembered (1 / (1 - FADE)), so that of a machine that became twice as slow
 # the batches that it runs are predicted to within two per cent.
 ANCHOR_MEASUREMENTS: Final = 0.5
+# Batches from which on coefficients are solved for at every fourth only: one in a hundred moves them little,
+# the level follows what changes at once, and solving is most of what refining costs. The errors are the same.
+SETTLED: Final = 100
+SOLVE_EVERY: Final = 4
 # Relative errors kept for the statistics: the latest ones, enough for a 90th percentile.
 KEPT_ERRORS: Final = 256
 # Below so many a 90th percentile rests on fewer than five batches, and says nothing of a shape.
@@ -43,6 +46,10 @@ LEAST_ERRORS: Final = 50
 KNEE_RATIO: Final = 0.95
 BUDGET_GRID: Final = tuple(2**power for power in range(6, 17))
 _NUM_TERMS: Final = 3
+
+Vector = tuple[float, ...]
+Matrix = tuple[Vector, ...]
+_ZEROS: Final[Matrix] = ((0.0,) * _NUM_TERMS,) * _NUM_TERMS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,10 +104,11 @@ class CostModel:
     errors: tuple[float, ...]
     alone: Level
     crowded: Level
-    _information: NDArray[np.float64]
-    _target: NDArray[np.float64]
-    _anchor_information: NDArray[np.float64]
-    _anchor_target: NDArray[np.float64]
+    # Plain numbers: refining runs for every batch, on the event loop, and arrays of three cost more to make.
+    _information: Matrix
+    _target: Vector
+    _anchor_information: Matrix
+    _anchor_target: Vector
 
     @classmethod
     def unfitted(cls) -> Self:
@@ -111,10 +119,10 @@ class CostModel:
             errors=(),
             alone=Level(),
             crowded=Level(),
-            _information=np.zeros((_NUM_TERMS, _NUM_TERMS)),
-            _target=np.zeros(_NUM_TERMS),
-            _anchor_information=np.zeros((_NUM_TERMS, _NUM_TERMS)),
-            _anchor_target=np.zeros(_NUM_TERMS),
+            _information=_ZEROS,
+            _target=(0.0,) * _NUM_TERMS,
+            _anchor_information=_ZEROS,
+            _anchor_target=(0.0,) * _NUM_TERMS,
         )
 
     @classmethod
@@ -124,7 +132,8 @@ class CostModel:
         if not measurements:
             return model
         rows = np.array([_row(measurement) for measurement in measurements])
-        information, target = rows.T @ rows, rows.sum(axis=0)
+        information = tuple(map(tuple, (rows.T @ rows).tolist()))
+        target = tuple(rows.sum(axis=0).tolist())
         share = min(1.0, ANCHOR_MEASUREMENTS / len(measurements))
         return replace(
             model,
@@ -132,8 +141,8 @@ class CostModel:
             num_measurements=len(measurements),
             _information=information,
             _target=target,
-            _anchor_information=share * information,
-            _anchor_target=share * target,
+            _anchor_information=_scaled_matrix(share, information),
+            _anchor_target=tuple(share * term for term in target),
         )
 
     def scaled(self, factor: float) -> Self:
@@ -145,10 +154,10 @@ class CostModel:
             coefficients=(factor * start_s, factor * token_s, factor * square_s),
             errors=(),
             # Terms stand over the measured time, which is now longer.
-            _information=self._information / factor**2,
-            _target=self._target / factor,
-            _anchor_information=self._anchor_information / factor**2,
-            _anchor_target=self._anchor_target / factor,
+            _information=_scaled_matrix(factor**-2, self._information),
+            _target=tuple(term / factor for term in self._target),
+            _anchor_information=_scaled_matrix(factor**-2, self._anchor_information),
+            _anchor_target=tuple(term / factor for term in self._anchor_target),
         )
 
     def predict(self, load: Load, *, crowded: bool = False) -> float:
@@ -165,14 +174,25 @@ class CostModel:
             level = level.eased().after(measurement.seconds / self._usual_s(measurement.load))
         # The coefficients learn what the level does not explain, as it was before this batch.
         factor = self._level(crowded=measurement.crowded).factor
-        row = factor * _row(measurement)
+        row = tuple(factor * term for term in _row(measurement))
         fresh = 1.0 - FADE
-        information = FADE * self._information + fresh * self._anchor_information + np.outer(row, row)
-        target = FADE * self._target + fresh * self._anchor_target + row
+        information = tuple(
+            tuple(
+                FADE * old + fresh * anchor + mine * other
+                for old, anchor, other in zip(olds, anchors, row, strict=True)
+            )
+            for olds, anchors, mine in zip(self._information, self._anchor_information, row, strict=True)
+        )
+        target = tuple(
+            FADE * old + fresh * anchor + mine
+            for old, anchor, mine in zip(self._target, self._anchor_target, row, strict=True)
+        )
+        num_measurements = self.num_measurements + 1
+        is_due = num_measurements <= SETTLED or num_measurements % SOLVE_EVERY == 0
         return replace(
             self,
-            coefficients=_solve(information, target),
-            num_measurements=self.num_measurements + 1,
+            coefficients=_solve(information, target) if is_due else self.coefficients,
+            num_measurements=num_measurements,
             errors=self._errors_after(measurement, predicted_s),
             alone=self.alone if measurement.crowded else level,
             crowded=level if measurement.crowded else self.crowded,
@@ -221,14 +241,18 @@ def _tokens_per_s(model: CostModel, budget: int, length: int) -> float:
     return count * length / seconds
 
 
-def _row(measurement: Measurement) -> NDArray[np.float64]:
+def _row(measurement: Measurement) -> Vector:
     """Return the terms over the measured time, so that a perfect model sums to 1: ``[3]``."""
     load, seconds = measurement.load, measurement.seconds
     assert seconds > 0.0, "A batch took no time. This is a bug."
-    return np.array([load.num_batches, load.num_tokens, load.num_squares], dtype=np.float64) / seconds
+    return load.num_batches / seconds, load.num_tokens / seconds, load.num_squares / seconds
 
 
-def _solve(information: NDArray[np.float64], target: NDArray[np.float64]) -> tuple[float, float, float]:
+def _scaled_matrix(factor: float, matrix: Matrix) -> Matrix:
+    return tuple(tuple(factor * value for value in row) for row in matrix)
+
+
+def _solve(information: Matrix, target: Vector) -> tuple[float, float, float]:
     """Minimise the squared relative error over coefficients that are not negative."""
-    start_s, token_s, square_s = nonnegative(information.tolist(), target.tolist())
+    start_s, token_s, square_s = nonnegative(information, target)
     return start_s, token_s, square_s

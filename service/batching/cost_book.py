@@ -79,7 +79,9 @@ class CostBook:
         )
 
     def _page(self, lane: Lane, *, beside: bool) -> _Page:
-        shape = replace(self._shape_of(lane), beside=beside)
+        shape = self._shape_of(lane)
+        if shape.beside is not beside:
+            shape = replace(shape, beside=beside)
         page = self._pages.get(shape)
         if page is None:
             page = self._pages[shape] = self._first_guess(shape)
