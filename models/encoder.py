@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 Attend = Callable[[Tensor, Tensor, Tensor], Tensor]
 # ``cu_seqlens`` int [B+1] and the longest length; asked once a batch, before the first layer.
 Attention = Callable[[Tensor, int], Attend]
+# From how many rows to how many the layers shall work on, at least as many.
+RoundRows = Callable[[int], int]
 
 
 def sdpa_attention(cu_seqlens: Tensor, max_seqlen: int) -> Attend:
@@ -33,11 +35,13 @@ def sdpa_attention(cu_seqlens: Tensor, max_seqlen: int) -> Attend:
     """
     del max_seqlen  # other implementations need it
     groups = _equal_lengths(cu_seqlens)
+    num_tokens = int(cu_seqlens[-1])
 
     def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-        if len(groups) == 1:
+        if len(groups) == 1 and num_tokens == len(query):
             return _attend_alike(query, key, value, groups[0][1])
         output = torch.empty(query.shape, dtype=query.dtype, device=query.device)
+        output[num_tokens:] = 0.0  # rows that round a batch up attend to nothing
         for rows, num_sequences in groups:
             output[rows] = _attend_alike(query[rows], key[rows], value[rows], num_sequences)
         return output
@@ -125,6 +129,7 @@ class Encoder(nn.Module):
     def __init__(self, config: XLMRobertaConfig, *, attention: Attention = sdpa_attention) -> None:
         super().__init__()
         self.attention = attention
+        self.round_rows: RoundRows | None = None
         self.embeddings = _Embeddings(config)
         self.layers = nn.ModuleList(_Layer(config) for _ in range(config.num_hidden_layers))
 
@@ -144,6 +149,9 @@ class Encoder(nn.Module):
         """
         attend = self.attention(cu_seqlens, max_seqlen)
         hidden: Tensor = self.embeddings(input_ids, position_ids)
+        num_tokens = len(hidden)
+        if self.round_rows is not None:
+            hidden = functional.pad(hidden, (0, 0, 0, self.round_rows(num_tokens) - num_tokens))
         for layer in islice(self.layers, exit_layer):
             hidden = layer(hidden, attend)
-        return hidden
+        return hidden[:num_tokens]

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from models.linear import Int8Linear, PackedLinear, levels_here, packs
+from models.linear import Int8Linear, PackedLinear, levels_here, packs, round_rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -139,6 +139,7 @@ def fuse(encoder: Encoder, head: Head, config: XLMRobertaConfig, source: Source,
         tensor = source.as_stored(ours) if on_cpu and "norm" not in name else source.plain(ours)
         _assign(encoder.embeddings, name, tensor)
     linear = LinearMaker(source, form)
+    encoder.round_rows = round_rows if form in (Form.PACKED, Form.INT8) else None
     encoder.layers = nn.ModuleList(
         FusedLayer(config, f"encoder.layers.{index}.", linear) for index in range(config.num_hidden_layers)
     )

@@ -21,6 +21,8 @@ from torch.nn import functional
 
 # Keeps the factor of a token of zeros finite; any magnitude of a real one is far above it.
 _TINY: Final = 1e-30
+# The first digits, in binary, of a number of rows that are kept when it is rounded up.
+_ROW_BITS: Final = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +76,17 @@ def packs(dtype: torch.dtype) -> bool:
     except RuntimeError:
         return False
     return True
+
+
+def round_rows(num_rows: int) -> int:
+    """Return the number of rows, at least as many, for which oneDNN shall have a kernel.
+
+    It makes one for each number of rows that it meets, which takes 2 to 3 ms for the four products of a layer
+    at base size and 1.4 to 2 MiB that stay, and keeps 1,024 kernels. With 16 sizes an octave, 112 up to 1,024
+    rows, all of them fit, for two per cent more rows in the mean and six at most.
+    """
+    step: int = 1 << max(0, (num_rows - 1).bit_length() - _ROW_BITS)
+    return -(-num_rows // step) * step
 
 
 def pack(weight: Tensor) -> Tensor:

@@ -199,3 +199,19 @@ def test_int8_on_a_gpu_is_refused_in_one_line(reference: Reference) -> None:
 )
 def test_the_form_that_suits_a_device(device: str, dtype: torch.dtype, form: Form) -> None:
     assert best_form(torch.device(device), dtype) is form
+
+
+@pytest.mark.parametrize("dtype", ["float32", "int8"])
+def test_layers_meet_few_numbers_of_rows(reference: Reference, dtype: str) -> None:
+    folder, _ = reference(HeadKind.EMBED)
+    encoder = loaded(HeadKind.EMBED, folder, dtype).encoder
+    met: list[int] = []
+    encoder.layers[0].register_forward_pre_hook(lambda _, given: met.append(len(given[0])))
+    for length in range(41, 81):
+        half = length // 2
+        ids = torch.full((length,), 5, dtype=torch.int32)
+        positions = torch.cat([torch.arange(2, half + 2), torch.arange(2, length - half + 2)])
+        hidden = encoder(ids, positions, torch.tensor([0, half, length]), length - half)
+        assert len(hidden) == length
+        assert torch.isfinite(hidden).all()
+    assert sorted(set(met)) == [*range(42, 66, 2), *range(68, 81, 4)]

@@ -25,6 +25,7 @@ from models.linear import (
     packs,
     quantize_tokens,
     quantize_weight,
+    round_rows,
 )
 
 if TYPE_CHECKING:
@@ -162,3 +163,18 @@ def test_without_vnni_fewer_levels_keep_sums_from_saturating() -> None:
         [sys.executable, "-c", _ON_AN_OLDER_CPU], env=environment, capture_output=True, text=True, check=False
     )
     assert ended.returncode == 0, ended.stderr
+
+
+@given(st.integers(1, 100_000))
+def test_rows_are_rounded_up_by_a_sixteenth_at_most_and_only_once(num_rows: int) -> None:
+    rounded = round_rows(num_rows)
+    assert num_rows <= rounded <= num_rows * 17 / 16
+    assert round_rows(rounded) == rounded
+    assert round_rows(num_rows + 1) >= rounded
+
+
+def test_all_kernels_of_two_numbers_of_threads_fit_in_what_onednn_keeps() -> None:
+    sizes = {round_rows(num_rows) for num_rows in range(1, 1025)}
+    assert len(sizes) == 112
+    assert 2 * 4 * len(sizes) <= 1024  # numbers of threads, products of a layer, what oneDNN keeps
+    assert {33, 34, 63, 64} & sizes == {34, 64}
