@@ -71,7 +71,7 @@ class StudyScreen:
     def measuring(self, progress: Reading) -> None:
         """Show a reading."""
         late_s = progress.lateness_p99_s
-        late = "" if late_s is None else f", lateness p99 {late_s * _MS_PER_S:.1f} ms"
+        late = "" if late_s is None else f", lateness p99 now {late_s * _MS_PER_S:.1f} ms"
         failed = f", {progress.num_failed} failed" if progress.num_failed else ""
         self._note(
             f"{progress.num_inflight} in flight{late}{failed}", progress.num_done, progress.num_scheduled

@@ -55,7 +55,7 @@ class Progress:
         return (
             f"{self.elapsed_s:.0f} s: {self.num_due} offered, {self.num_sent} sent, "
             f"{self.num_inflight} in flight, {self.num_done} ended, {self.num_failed} failed, "
-            f"lateness p99 {late}"
+            f"lateness p99 now {late}"
         )
 
 
