@@ -46,7 +46,7 @@ bench-engine: $(STAMP) ## measure the forward pass beside the best matrix produc
 	$(BIN)/python benchmarks/bench_engine.py
 
 bench-peers: $(STAMP) ## the service beside Infinity, LitServe, FastAPI, Ray Serve (QUICK=1: 20 minutes; else hours, resumable)
-	$(BIN)/python benchmarks/bench_peers.py --tune $(if $(QUICK),--quick)
+	$(BIN)/python benchmarks/bench_peers.py $(if $(QUICK),--quick,--tune)
 
 bench-metrics: $(STAMP) ## measure what metrics and traces cost a request (a minute) into docs/benchmarks
 	$(BIN)/python benchmarks/bench_metrics.py

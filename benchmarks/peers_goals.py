@@ -2,7 +2,8 @@
 
 Rules: the best peer of a cell is the one whose median over rounds is best in it; a ratio is taken within a
 round, between cells that ran minutes apart, and given as the median over rounds with the range; a goal is
-met if the median meets it, and the range says how sure that is.
+met if the median meets it, and the range says how sure that is. A 99th percentile is that of all rounds'
+requests together instead, and its ratio comes with an interval.
 """
 
 from __future__ import annotations
@@ -14,9 +15,12 @@ from typing import TYPE_CHECKING
 
 from benchmarks.engine_report import Spread
 from benchmarks.peers_grid import Cell, Grid, Kind, Load, Mix
+from benchmarks.peers_tail import pooled_ratio
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    from benchmarks.peers_tail import Tail
 
 # {system: {round: value}} of one cell and one figure
 Rounds = dict[str, dict[int, float]]
@@ -62,13 +66,17 @@ GOALS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """How a goal came out. ``ratio``: None where it cannot be said, and ``why``."""
+    """How a goal came out. ``ratio``: None where it cannot be said, and ``why``.
+
+    ``num_requests``: of one side, where the ratio is of all rounds together and its ends are an interval's.
+    """
 
     goal: Goal
     kind: Kind
     best: str = ""
     ratio: Spread | None = None
     num_rounds: int = 0
+    num_requests: int | None = None
     why: str = ""
 
     @property
@@ -109,18 +117,44 @@ def judge(goal: Goal, kind: Kind, found: Rounds, peers: Sequence[str]) -> Verdic
     return Verdict(goal=goal, kind=kind, best=best, ratio=Spread.of(ratios), num_rounds=len(ratios))
 
 
+def judge_tail(goal: Goal, kind: Kind, latencies: Mapping[str, Tail], peers: Sequence[str]) -> Verdict:
+    """Compare the 99th percentiles of all rounds together, with the best of the peers."""
+    pooled = {
+        peer: ratio
+        for peer in peers
+        if (ratio := pooled_ratio(latencies.get(goal.form, {}), latencies.get(peer, {}))) is not None
+    }
+    if not pooled:
+        measured = any(latencies.get(peer) for peer in peers)
+        return Verdict(
+            goal=goal, kind=kind, why="not measured in the same round" if measured else "no peer measured"
+        )
+    best = max(pooled, key=lambda peer: pooled[peer].value)
+    ratio = pooled[best]
+    return Verdict(
+        goal=goal,
+        kind=kind,
+        best=best,
+        ratio=Spread(middle=ratio.value, least=ratio.low, most=ratio.high),
+        num_rounds=ratio.num_rounds,
+        num_requests=ratio.num_requests,
+    )
+
+
 def capacity_of(
     cells: Mapping[str, Rounds], grid: Grid, group: tuple[Kind, Mix], peers: Sequence[str]
-) -> float:
-    """Return the best peer's capacity in a group: the most that a closed loop of it reached.
+) -> tuple[str, float]:
+    """Return the best peer of a group and its capacity: the most that a closed loop of it reached.
 
-    ``cells``: throughputs by the name of the cell; of rounds, the median. Zero where no peer was measured.
+    ``cells``: throughputs by the name of the cell; of rounds, the median. No name and zero where no peer was
+    measured.
     """
     closed = [cell for cell in grid.cells if cell.group == group and cell.load is Load.CLOSED]
     reached = [
-        median(rounds.values())
+        (median(rounds.values()), peer)
         for cell in closed
         for peer, rounds in cells.get(cell.name, {}).items()
         if peer in peers and rounds
     ]
-    return max(reached, default=0.0)
+    per_s, peer = max(reached, default=(0.0, ""))
+    return peer, per_s

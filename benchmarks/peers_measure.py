@@ -2,7 +2,7 @@
 
 Rules: every system gets the same texts from the same place of the trace, and the same instants of an open
 loop, in the same round; throughput is the number of answers over the time until the last of them; CPU time
-is that of all of the server's processes. All latencies are kept.
+is that of all of the server's processes. All latencies are kept, in the order in which requests were due.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import numpy as np
 
 from benchmarks.peers_client import Reply, Stream, closed_loop, open_loop
 from benchmarks.peers_grid import Cell, Kind, Load, Mix
+from benchmarks.peers_insight import look
 from loadtest.trace.arrivals import Poisson
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from benchmarks.peers_server import Running
     from benchmarks.peers_trace import Item
 
-_WARM_REQUESTS, _WARM_CONCURRENCY = 12, 12
+_WARM_REQUESTS, _WARM_CONCURRENCY = 8, 8
 _ANSWERS_CONCURRENCY = 4
 _TRIAL_CONCURRENCY, _TRIAL_S = 16, 3.0
 _DIGITS = 7
@@ -77,6 +78,7 @@ async def measure(  # noqa: PLR0913 - all but the first three by keyword
     """Measure a cell in a round; return its record."""
     rng = np.random.default_rng([seed, number, *cell.name.encode()])
     stream = _stream(server, cell.kind, items, first=int(rng.integers(len(items))))
+    counters = await look(server.port) if server.system.is_own else None
     before = _Clock.read(server)
     match cell.load:
         case Load.ANSWERS:
@@ -88,7 +90,10 @@ async def measure(  # noqa: PLR0913 - all but the first three by keyword
         case Load.OPEN:
             times_us = Poisson(rate_per_s=rate_per_s).times_us(cell.duration_s, rng)
             replies = await open_loop(stream, times_s=(times_us / 1e6).tolist())
-    found = figures(replies, items) | _Clock.read(server).since(before, len(replies))
+    after = _Clock.read(server)
+    found = figures(replies, items) | after.since(before, len(replies))
+    if counters is not None:
+        found["batches"] = (await look(server.port)).since(counters, after.wall_s - before.wall_s)
     return found | ({"rate_per_s": rate_per_s} if cell.load is Load.OPEN else {})
 
 
@@ -112,7 +117,7 @@ def figures(replies: Sequence[Reply], items: Sequence[Item]) -> dict[str, Any]:
     if not good:
         return kept
     elapsed_s = max(reply.done_s for reply in replies)
-    latencies = np.sort([reply.latency_s for reply in good])
+    latencies = np.array([reply.latency_s for reply in sorted(good, key=lambda reply: reply.due_s)])
     p50, p90, p99 = (float(np.quantile(latencies, p, method="inverted_cdf")) for p in (0.5, 0.9, 0.99))
     return kept | {
         "elapsed_s": elapsed_s,

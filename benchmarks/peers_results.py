@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from benchmarks.peers_goals import GOALS, Figure, Rounds, Verdict, judge
+from benchmarks.peers_goals import Figure, Rounds
 from benchmarks.peers_grid import Grid, Kind, Load
 
 if TYPE_CHECKING:
@@ -54,15 +54,13 @@ def rounds_of(cells: Sequence[Mapping[str, Any]], name: str, figure: str) -> Rou
     return found
 
 
-def verdicts_of(cells: Sequence[Mapping[str, Any]], grid: Grid, peers: Sequence[str]) -> list[Verdict]:
-    """Judge every goal whose cell is in the grid."""
-    names = {cell.name for cell in grid.cells}
-    return [
-        judge(goal, kind, rounds_of(cells, goal.cell_name(kind), goal.figure), peers)
-        for kind in Kind
-        for goal in GOALS
-        if goal.cell_name(kind) in names
-    ]
+def latencies_of(cells: Sequence[Mapping[str, Any]], name: str) -> dict[str, dict[int, list[float]]]:
+    """Return the latencies of the cell of that name by system and round, where no request failed."""
+    found: dict[str, dict[int, list[float]]] = {}
+    for one in cells:
+        if one["cell"] == name and one["num_failed"] == 0 and "latencies_ms" in one:
+            found.setdefault(one["system"], {})[one["round"]] = one["latencies_ms"]
+    return found
 
 
 def throughputs(cells: Sequence[Mapping[str, Any]], grid: Grid) -> dict[str, Rounds]:
@@ -98,18 +96,6 @@ def compare(
         agreement = float(np.min((left * right).sum(1) / norms))
     most = float(np.abs(left - right).max())
     return Agreement(system=system, cell=cell, num_items=len(items), most=most, agreement=agreement)
-
-
-def missing(store: Store, grid: Grid, systems: Sequence[str]) -> list[str]:
-    """Name what was not measured: a system's rounds, with how many of its cells are not there."""
-    gaps = []
-    for system in systems:
-        for number in range(grid.num_rounds):
-            cells = grid.of_round(number)
-            left = [cell for cell in cells if ("cell", system, str(number), cell.name) not in store]
-            if left:
-                gaps.append(f"{system}, round {number}: {len(left)} of {len(cells)} cells")
-    return gaps
 
 
 def chosen_settings(

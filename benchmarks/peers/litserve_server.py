@@ -39,9 +39,9 @@ class Padded(litserve.LitAPI):  # type: ignore[misc]  # LitServe is not installe
         """Leave a batch as it came: texts are padded where they are tokenized."""
         return inputs
 
-    def predict(self, x: Sequence[tuple[str, str | None]] | tuple[str, str | None]) -> list[Any]:
-        """Answer a batch; with a batch size of one LitServe hands over the text itself."""
-        return self._model([x] if isinstance(x, tuple) else x)
+    def predict(self, x: Sequence[tuple[str, str | None]] | tuple[str, str | None]) -> Any:
+        """Answer a batch; with a batch size of one LitServe hands over one text, and takes one answer."""
+        return self._model([x])[0] if isinstance(x, tuple) else self._model(x)
 
     def unbatch(self, output: list[Any]) -> list[Any]:
         """Return the answers one by one."""

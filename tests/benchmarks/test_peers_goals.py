@@ -5,12 +5,22 @@ from __future__ import annotations
 import pytest
 
 from benchmarks.engine_report import Spread
-from benchmarks.peers_goals import GOALS, Figure, Goal, best_peer, capacity_of, judge, ratio_by_round
+from benchmarks.peers_goals import (
+    GOALS,
+    Figure,
+    Goal,
+    best_peer,
+    capacity_of,
+    judge,
+    judge_tail,
+    ratio_by_round,
+)
 from benchmarks.peers_grid import Grid, Kind, Load, Mix, full, quick
 
 PEERS = ("slow", "fast")
 AT_16 = Goal(form="float32", mix=Mix.XNLI, load=Load.CLOSED, level=16, figure=Figure.THROUGHPUT, bound=2.0)
 P50 = Goal(form="float32", mix=Mix.XNLI, load=Load.CLOSED, level=1, figure=Figure.P50, bound=0.8)
+TAIL = Goal(form="float32", mix=Mix.XNLI, load=Load.OPEN, level=0.7, figure=Figure.P99, bound=0.5)
 
 
 def test_a_throughput_is_held_against_the_peer_with_the_best_median_in_the_same_round() -> None:
@@ -56,8 +66,26 @@ def test_a_capacity_is_the_most_that_any_peer_reached_in_its_group() -> None:
         "classify xnli closed 64": {"fast": {0: 12.0}, "slow": {0: 11.0}},
         "embed xnli closed 16": {"fast": {0: 90.0}},
     }
-    assert capacity_of(cells, quick(), (Kind.CLASSIFY, Mix.XNLI), PEERS) == 12.0
-    assert capacity_of({}, quick(), (Kind.CLASSIFY, Mix.XNLI), PEERS) == 0.0
+    assert capacity_of(cells, full(), (Kind.CLASSIFY, Mix.XNLI), PEERS) == ("fast", 12.0)
+    assert capacity_of({}, full(), (Kind.CLASSIFY, Mix.XNLI), PEERS) == ("", 0.0)
+
+
+def test_a_tail_is_judged_by_all_rounds_together_against_the_peer_with_the_least() -> None:
+    # Ours: 99 of 1, one of 50 in each round; the 99th percentile of 200 is 1, whatever single rounds say.
+    ours = [1.0] * 99 + [50.0]
+    latencies = {
+        "float32": {1: ours, 2: ours},
+        "slow": {1: [9.0] * 100, 2: [9.0] * 100},
+        "fast": {1: [4.0] * 100, 2: [4.0] * 100},
+    }
+    verdict = judge_tail(TAIL, Kind.CLASSIFY, latencies, PEERS)
+    assert (verdict.best, verdict.num_rounds, verdict.num_requests) == ("fast", 2, 200)
+    assert verdict.ratio is not None
+    assert (verdict.ratio.middle, verdict.is_met) == (0.25, True)
+    without = judge_tail(TAIL, Kind.CLASSIFY, {"float32": {1: ours}}, PEERS)
+    apart = judge_tail(TAIL, Kind.CLASSIFY, {"float32": {1: ours}, "fast": {2: ours}}, PEERS)
+    assert (without.is_met, without.why) == (None, "no peer measured")
+    assert (apart.is_met, apart.why) == (None, "not measured in the same round")
 
 
 @pytest.mark.parametrize("grid", [quick(), full()], ids=["quick", "full"])
