@@ -6,11 +6,17 @@ items (F1 over tags) with a bootstrap over items and a test that swaps the arms 
 item. Where items are translations of each other, they are drawn and swapped together:
 give them one cluster.
 
+A bootstrap knows only the differences that it has seen: where few units were asked, a rare one was seen by
+nobody, and resamples are far too sure. So "equivalent" takes so many units that a difference as rare as the
+margin would have shown, and where no unit differs at all, the interval is what such a sample allows (the rule
+of three, exactly).
+
 Effects are differences of scores in 0..1, arm - reference.
 
 Source: McNemar (1947); Agresti and Min, "Simple improved confidence intervals for
 comparing matched proportions" (2005); Yeh, "More accurate tests for the statistical
-significance of result differences" (2000).
+significance of result differences" (2000); Hanley and Lippman-Hand, "If nothing goes wrong, is everything all
+right?" (1983).
 """
 
 from __future__ import annotations
@@ -124,12 +130,16 @@ def compare_scores(  # noqa: PLR0913 - two arms, what they are scored by, and ho
     ours, theirs = (_by_cluster(array, clusters) for array in (ours, theirs))
     totals, reference_totals = ours.sum(axis=0), theirs.sum(axis=0)
     difference = float(score(totals) - score(reference_totals))
-    left_out = score(totals - ours) - score(reference_totals - theirs)
-    drawn = _drawn(ours, theirs, score, rng)
-    interval, equivalence = (
-        bca_interval(drawn, estimate=difference, jackknife=left_out, level=level)
-        for level in (1 - alpha, 1 - 2 * alpha)
-    )
+    levels = (1 - alpha, 1 - 2 * alpha)
+    unseen = [_unseen(len(ours), level) for level in levels]
+    if np.array_equal(ours, theirs):
+        interval, equivalence = unseen
+    else:
+        left_out = score(totals - ours) - score(reference_totals - theirs)
+        drawn = _drawn(ours, theirs, score, rng)
+        interval, equivalence = (
+            bca_interval(drawn, estimate=difference, jackknife=left_out, level=level) for level in levels
+        )
     p_value = _swap_p(ours, theirs, score, difference, rng)
     return QualityDifference(
         n=n,
@@ -140,7 +150,7 @@ def compare_scores(  # noqa: PLR0913 - two arms, what they are scored by, and ho
         equivalence_interval=equivalence,
         p_value=p_value,
         margin=margin,
-        verdict=_verdict(interval, equivalence, p_value, margin),
+        verdict=_verdict(interval, equivalence, p_value, margin, unseen=unseen[1]),
     )
 
 
@@ -205,8 +215,25 @@ def _agresti_min(n: int, better: int, worse: int, level: float) -> Interval:
     return Interval(low=max(-1.0, difference - half), high=min(1.0, difference + half), level=level)
 
 
-def _verdict(interval: Interval, equivalence: Interval, p_value: float, margin: float) -> QualityVerdict:
-    if equivalence.within(-margin, margin):
+def _unseen(num_units: int, level: float) -> Interval:
+    """Return how far scores may lie apart where none of so many units differed.
+
+    A share ``s`` of units that differ goes unseen with probability ``(1 - s) ** num_units``; each changes a
+    score by one at most.
+    """
+    share = 1 - ((1 - level) / 2) ** (1 / num_units)
+    return Interval(low=-share, high=share, level=level)
+
+
+def _verdict(
+    interval: Interval,
+    equivalence: Interval,
+    p_value: float,
+    margin: float,
+    unseen: Interval | None = None,
+) -> QualityVerdict:
+    can_tell = unseen is None or unseen.within(-margin, margin)
+    if can_tell and equivalence.within(-margin, margin):
         return QualityVerdict.EQUIVALENT
     # Interval and test are built differently and part near the edge; a claim needs both.
     if not interval.excludes(0.0) or p_value >= 1 - interval.level:

@@ -143,8 +143,37 @@ def test_identical_answers_differ_by_nothing() -> None:
     found = compare_accuracy(ours, ours, margin=0.1)
     assert (found.difference, found.p_value) == (0.0, 1.0)
     same = compare_scores(counted(ours), counted(ours), mean_score, margin=0.1, rng=np.random.default_rng(0))
-    assert (same.interval.low, same.interval.high, same.p_value) == (0.0, 0.0, 1.0)
+    # Had a share s differed, none of 50 would with probability (1 - s) ** 50: 0.025 at s = 0.0711.
+    assert (same.interval.low, same.interval.high) == pytest.approx((-0.0711, 0.0711), abs=1e-4)
+    assert (same.difference, same.p_value) == (0.0, 1.0)
     assert same.verdict is QualityVerdict.EQUIVALENT
+
+
+@pytest.mark.parametrize(
+    ("num", "verdict"), [(298, QualityVerdict.INCONCLUSIVE), (299, QualityVerdict.EQUIVALENT)]
+)
+def test_few_items_cannot_say_equivalent_however_alike(num: int, verdict: QualityVerdict) -> None:
+    # A hundredth of the items that differ goes unseen in 299 with probability 0.99 ** 299 = 0.0495.
+    ours, _ = answers(num, 0, 0, 0)
+    same = compare_scores(counted(ours), counted(ours), mean_score, margin=0.01, rng=np.random.default_rng(0))
+    assert same.verdict is verdict
+    nearly = counted(ours)
+    nearly[0, 0] -= 1e-6
+    rng = np.random.default_rng(0)
+    assert compare_scores(nearly, counted(ours), mean_score, margin=0.01, rng=rng).verdict is verdict
+
+
+def test_a_rare_difference_is_rarely_called_none() -> None:
+    # One item in fifty is wholly wrong in one arm; samples of 41 often hold none of them.
+    rng = np.random.default_rng(11)
+    held, called = 0, 0
+    for _ in range(400):
+        ours = counted(rng.random(41) < 0.98)
+        found = compare_scores(ours, counted(np.ones(41, dtype=bool)), mean_score, margin=0.01, rng=rng)
+        held += not found.interval.excludes(-0.02)
+        called += found.verdict is QualityVerdict.EQUIVALENT
+    assert held >= 0.95 * 400
+    assert called == 0
 
 
 def test_items_must_be_the_same() -> None:
