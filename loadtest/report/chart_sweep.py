@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     from loadtest.report.study_record import Capacity
 
 MILLI = 1e3
+SHORTFALL = (
+    " Below: requests answered within the objective; where they leave the dashed line, which stands for all "
+    "that is offered, more load is answered late."
+)
 
 
 def sweep_figure(capacities: Sequence[Capacity]) -> Figure | None:
@@ -44,12 +48,17 @@ def sweep_figure(capacities: Sequence[Capacity]) -> Figure | None:
         caption=(
             "Above: latency at the objective's percentile against the offered rate, with its interval over "
             "runs. The dashed line is the objective; the shaded strip is each arm's capacity with its "
-            "interval." + (" Below: requests answered within the objective." if has_goodput else "")
+            "interval." + (SHORTFALL if has_goodput else "")
         ),
         alternative=" ".join(_words(capacity) for capacity in capacities),
         legend=(
             *(LegendEntry(paint=series_paint(i), text=c.arm) for i, c in enumerate(capacities)),
             LegendEntry(paint=Paint.INK, text="objective", swatch="dash"),
+            *(
+                (LegendEntry(paint=Paint.MUTED, text="all that is offered", swatch="dash"),)
+                if has_goodput
+                else ()
+            ),
         ),
         wide=upper[0] + lower[0],
         narrow=upper[1] + lower[1],
@@ -159,4 +168,9 @@ def _goodput(capacities: Sequence[Capacity], canvas: Canvas, room: int) -> Any:
         ),
         color=color,
     )
-    return (whiskers + lines).properties(width=canvas.width, height=130)
+    reach = max(probe.rate_per_s for capacity in capacities for probe in capacity.probes)
+    ends = [{"rate": at, "goodput": at} for at in (0.0, reach)]
+    all_ = alt.Chart(alt.InlineData(values=ends)).mark_line(
+        strokeWidth=1.2, strokeDash=[6, 4], color=Paint.MUTED.placeholder
+    )
+    return (all_.encode(x=x, y="goodput:Q") + whiskers + lines).properties(width=canvas.width, height=130)

@@ -101,7 +101,7 @@ def _chart(fits: Sequence[TokenFit], canvas: Canvas) -> Any:
     line = alt.Chart(alt.InlineData(values=lines)).mark_line(strokeWidth=1.6, strokeDash=[5, 4])
     marks = dots.mark_point(filled=True, size=38, opacity=0.75).encode(color=color)
     labels = (
-        dots.mark_text(dx=0, dy=-10, align="center", fontSize=11, color=Paint.MUTED.placeholder)
+        dots.mark_text(dx=5, dy=9, align="left", fontSize=11, color=Paint.MUTED.placeholder)
         .encode(text="language:N")
         .transform_filter(alt.FieldOneOfPredicate(field="language", oneOf=_named(fits[0])))
         .transform_filter("datum.arm == 0")

@@ -28,7 +28,7 @@ def markdown_of(summary: Summary, title: str, study: StudyRecord | None = None) 
         f"**{escape(strip.sentence)}**",
         escape(study.verdict.paragraph) if study else "",
         escape(key_figures(summary, study)),
-        "\n".join(f"> {escape(note)}" for note in summary.notes),
+        "\n>\n".join(f"> {escape(note)}" for note in summary.notes),
         "\n".join(_reasons(summary)),
         _objectives(summary),
         _headline(summary),

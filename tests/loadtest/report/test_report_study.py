@@ -228,6 +228,22 @@ def test_the_sweep_says_capacity_with_its_interval(record: StudyRecord) -> None:
     assert "no rate met p95<200ms" in figure.alternative
 
 
+def test_the_sweep_shows_what_all_that_is_offered_would_be(record: StudyRecord) -> None:
+    figure = sweep_figure(record.capacities)
+    assert figure is not None
+    assert "all that is offered" in [entry.text for entry in figure.legend]
+    assert figure.wide.count('stroke-dasharray="6,4"') == 3  # the objective of either arm, and the diagonal
+    without = [
+        capacity.model_copy(
+            update={"probes": tuple(p.model_copy(update={"goodput_per_s": None}) for p in capacity.probes)}
+        )
+        for capacity in record.capacities
+    ]
+    bare = sweep_figure(without)
+    assert bare is not None
+    assert "all that is offered" not in [entry.text for entry in bare.legend]
+
+
 def test_the_ratio_map_marks_what_stays_different_after_correction(record: StudyRecord) -> None:
     found = ratio_map(record.comparisons, "multilingual-intermediate")
     assert found is not None
