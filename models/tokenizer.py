@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import threading
 import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +20,7 @@ import numpy as np
 import tokenizers
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Collection, Iterable, Sequence
 
     from numpy.typing import NDArray
 
@@ -85,12 +86,21 @@ class Tokenizer:
             TokenizerError: the file cannot be read, is not a tokenizer, or lacks one of the
                 tokens ``<s> <pad> </s> <unk>``.
         """
+        return cls.from_bytes(_content(path), source=str(path))
+
+    @classmethod
+    def from_bytes(cls, content: bytes, *, source: str) -> Self:
+        """Make of a file's content what ``from_file`` makes of the file. ``source``: the file, for messages.
+
+        Raises:
+            TokenizerError: as there.
+        """
         try:
-            library = tokenizers.Tokenizer.from_file(str(path))
+            library = tokenizers.Tokenizer.from_buffer(content)
         except Exception as error:  # the library raises bare Exception
             reason = str(error).splitlines()[0]
-            raise TokenizerError(f"{path}: not a tokenizer.json that can be used: {reason}.") from error
-        return cls(library, source=str(path))
+            raise TokenizerError(f"{source}: not a tokenizer.json that can be used: {reason}.") from error
+        return cls(library, source=source)
 
     @classmethod
     def bundled(cls) -> Self:
@@ -165,13 +175,15 @@ class Tokenizer:
 
 
 class Tokenizers:
-    """Tokenizers by their files; files of equal content, which checkpoints often bring, share one.
+    """Tokenizers by what is in their files; files of equal content, which checkpoints often bring, share one.
 
-    Reading XLM-R's takes most of a second, and 250,000 pieces of memory.
+    Reading XLM-R's takes most of a second, and 250,000 pieces of memory. Every method may be called in any
+    thread.
     """
 
     def __init__(self) -> None:
         self._by_digest: dict[str, Tokenizer] = {}
+        self._lock = threading.Lock()
 
     def get(self, path: Path | str) -> Tokenizer:
         """Return what ``Tokenizer.from_file`` gives, read once.
@@ -179,15 +191,37 @@ class Tokenizers:
         Raises:
             TokenizerError: as there.
         """
-        try:
-            digest = hashlib.sha256(Path(path).read_bytes()).hexdigest()
-        except OSError as error:
-            raise TokenizerError(
-                f"{path}: not a tokenizer.json that can be used: {error.strerror}."
-            ) from error
-        if digest not in self._by_digest:
-            self._by_digest[digest] = Tokenizer.from_file(path)
-        return self._by_digest[digest]
+        return self.read(path)[1]
+
+    def read(self, path: Path | str) -> tuple[str, Tokenizer]:
+        """Return the digest of a file's content (SHA-256 in hexadecimal), and its tokenizer, read once.
+
+        Raises:
+            TokenizerError: as ``Tokenizer.from_file``.
+        """
+        content = _content(path)
+        digest = hashlib.sha256(content).hexdigest()
+        with self._lock:
+            if digest not in self._by_digest:
+                self._by_digest[digest] = Tokenizer.from_bytes(content, source=str(path))
+            return digest, self._by_digest[digest]
+
+    def find(self, digest: str) -> Tokenizer | None:
+        """Return what was read of a file of such a content; None where none was, or it is no longer held."""
+        with self._lock:
+            return self._by_digest.get(digest)
+
+    def keep(self, digests: Collection[str]) -> None:
+        """Let go of everything but these."""
+        with self._lock:
+            self._by_digest = {digest: one for digest, one in self._by_digest.items() if digest in digests}
+
+
+def _content(path: Path | str) -> bytes:
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise TokenizerError(f"{path}: not a tokenizer.json that can be used: {error.strerror}.") from error
 
 
 def _pieces(encoding: tokenizers.Encoding, text: str) -> Pieces:

@@ -19,6 +19,7 @@ from fastapi import FastAPI
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
 from starlette.middleware import Middleware
 
+from models.tokenizer import Tokenizers
 from models.variant import CatalogueError, load_catalogue
 from service.api.context import RequestContext
 from service.api.failures import install_failures
@@ -29,6 +30,7 @@ from service.api.openapi import document
 from service.api.predict_route import PredictRoute
 from service.api.problems import REASONS
 from service.backend.clock import LoopClock
+from service.backend.heartbeat import Patience
 from service.backend.listener import BackendListener
 from service.backend.local import LocalBackend
 from service.backend.remote import RemoteBackend
@@ -81,11 +83,13 @@ def create_service(  # noqa: PLR0913 - the root is handed all that may be anothe
     tracing = tracing or _own_tracing(settings)
     metrics = _metrics(settings, registry or _own_registry(reads_gpus=True))
     observer = _observer(metrics, tracing)
+    tokenizers = Tokenizers()  # the loader's are the service's, read once
     return Service(
         settings,
-        source=_local_source(settings, make_device, observer),
+        source=_local_source(settings, make_device, observer, tokenizers=tokenizers),
         metrics=metrics,
         observer=observer,
+        tokenizers=tokenizers,
         tracing=tracing,
         open_metrics=metrics.variants_loaded,
         on_ready=on_ready,
@@ -109,9 +113,10 @@ def create_front_end(
     metrics = _metrics(settings, _own_registry(reads_gpus=False))
     return Service(
         settings,
-        source=RemoteSource(RemoteBackend(path, clock=LoopClock())),
+        source=RemoteSource(RemoteBackend(path, clock=LoopClock(), patience=patience_of(settings))),
         metrics=metrics,
         observer=_observer(metrics, tracing),
+        tokenizers=Tokenizers(),
         tracing=tracing,
         open_metrics=metrics.variants_opened,
         on_ready=on_ready,
@@ -148,6 +153,13 @@ def create_back_end(
     return BackEnd(source=source, listener=BackendListener(source.backend), metrics=metrics, tracing=tracing)
 
 
+def patience_of(settings: Settings) -> Patience | None:
+    """Return how long one process of the service may give another no sign of life."""
+    if not settings.hang_timeout_s:
+        return None
+    return Patience(period_s=settings.heartbeat_s, timeout_s=settings.hang_timeout_s)
+
+
 def check_catalogue(settings: Settings) -> None:
     """Find out what can be known of the catalogue before anything is loaded.
 
@@ -162,11 +174,12 @@ def _local_source(
     make_device: Callable[[], Device] | None,
     observer: Observer,
     on_broken: Callable[[], object] = lambda: None,
+    tokenizers: Tokenizers | None = None,
 ) -> LocalSource:
     variants: tuple[Variant, ...] | None = None
     if make_device is None:
         variants = _chosen_variants(settings)
-        make_device = partial(_torch_device, settings, variants)
+        make_device = partial(_torch_device, settings, variants, tokenizers)
     engine = EngineThread(make_device, clock=time.monotonic)
     backend = LocalBackend(
         engine=engine,
@@ -179,6 +192,7 @@ def _local_source(
         clock=LoopClock(),
         observer=observer,
         canary_interval_s=settings.canary_interval_s,
+        stuck_batch_s=settings.stuck_batch_s,
         on_broken=on_broken,
     )
     swapping = None
@@ -309,7 +323,7 @@ def _chosen_variants(settings: Settings) -> tuple[Variant, ...]:
     return chosen
 
 
-def _torch_device(settings: Settings, variants: tuple[Variant, ...]) -> Device:
+def _torch_device(settings: Settings, variants: tuple[Variant, ...], tokenizers: Tokenizers | None) -> Device:
     # Importing torch takes seconds, and liveness must not wait for it: this runs on the engine's thread.
     from service.engine.torch_device import DeviceOptions, TorchDevice  # noqa: PLC0415 - see above
 
@@ -321,7 +335,7 @@ def _torch_device(settings: Settings, variants: tuple[Variant, ...]) -> Device:
         max_parity_error=settings.max_parity_error,
         min_parity_agreement=settings.min_parity_agreement,
     )
-    return TorchDevice(variants, options)
+    return TorchDevice(variants, options, tokenizers=tokenizers)
 
 
 def _own_registry(*, reads_gpus: bool) -> CollectorRegistry:

@@ -103,8 +103,9 @@ class VariantCard:
     ``head``: classify, choose, tag, span or embed. ``defaults``: the catalogue's
     max_tokens, pooling, layer and normalize where it sets them. ``max_positions``:
     longest sequence in tokens, special tokens included. ``tokenizer``: the path of its
-    tokenizer.json. ``owned_bytes``, ``shared_bytes``: weights that no other variant uses, and those that
-    another uses too. ``has_pooler``: whether pooling "pooler" can be asked for. ``parity``: None where
+    tokenizer.json; ``tokenizer_digest``: of what was in it (SHA-256) when the weights were loaded, empty
+    where nobody read it. ``owned_bytes``, ``shared_bytes``: weights that no other variant uses, and those
+    that another uses too. ``has_pooler``: whether pooling "pooler" can be asked for. ``parity``: None where
     nothing was measured. ``generation``: how often its weights were replaced since the start.
     """
 
@@ -130,6 +131,7 @@ class VariantCard:
     owned_bytes: int
     shared_bytes: int
     has_pooler: bool = True
+    tokenizer_digest: str = ""
     parity: VariantParity | None = None
     generation: int = 0
 

@@ -224,7 +224,13 @@ def _why_not_bound(settings: Settings, error: OSError) -> str:
 
 
 def write_ready_file(path: Path, address: dict[str, object]) -> None:
-    """Write the file whole or not at all, since somebody is waiting for it to appear."""
+    """Write the file whole or not at all, since somebody is waiting for it to appear.
+
+    Where it cannot be written, requests are answered all the same, and the log says why nobody hears of it.
+    """
     draft = path.with_name(path.name + ".part")
-    draft.write_text(json.dumps(address) + "\n", encoding="utf-8")
-    draft.replace(path)
+    try:
+        draft.write_text(json.dumps(address) + "\n", encoding="utf-8")
+        draft.replace(path)
+    except OSError as error:
+        structlog.get_logger().error("ready_file_not_written", path=str(path), reason=error.strerror)

@@ -16,16 +16,17 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from models.tokenizer import Tokenizer, TokenizerError, Tokenizers
+from models.tokenizer import TokenizerError
 from service.api.predictor import Predictor
 from service.api.question import Served
 from service.backend.source import JOIN_S
 from service.errors import NotReadyError, StartupError, loading_failed
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Mapping
+    from collections.abc import AsyncIterator, Callable
     from collections.abc import Sequence as Many
 
+    from models.tokenizer import Tokenizer, Tokenizers
     from service.api.metrics import Exposition
     from service.backend.source import Source
     from service.domain import Observer, VariantCard
@@ -49,6 +50,7 @@ class Service:
         source: Source,
         metrics: Metrics,
         observer: Observer,
+        tokenizers: Tokenizers,
         tracing: Tracing | None,
         open_metrics: Callable[[Many[VariantCard]], object],
         on_ready: Callable[[], object],
@@ -58,6 +60,7 @@ class Service:
     ) -> None:
         """Build and start nothing.
 
+        ``tokenizers``: where those that were read are looked up, and kept while they are served.
         ``open_metrics``: opens the variants' series. ``on_ready``: called each time that the backend takes
         work; ``on_failure``: when it never will. ``exposition``: what answers /metrics, where it is not this
         process alone. ``events``: what the log calls waiting for the backend, and having it.
@@ -71,7 +74,8 @@ class Service:
         self.exposition = self._own_exposition if exposition is None else exposition
         self._source = source
         self._reloads: set[asyncio.Task[None]] = set()
-        self._tokenizers: dict[str, Tokenizer] = {}
+        self._tokenizers = tokenizers
+        self._served: dict[str, Served] = {}
         self._events = events
         self._open_metrics = open_metrics
         self._on_ready = on_ready
@@ -144,9 +148,7 @@ class Service:
         try:
             await self._source.open()
             cards = self.backend.cards()
-            files = {card.tokenizer for card in cards}
-            read = partial(_read_tokenizers, files, self._tokenizers)
-            tokenizers = await asyncio.get_running_loop().run_in_executor(self._encoders, read)
+            await asyncio.get_running_loop().run_in_executor(self._encoders, partial(self._read, cards))
         except NotReadyError:
             return False  # stopped meanwhile
         except StartupError as error:
@@ -156,36 +158,49 @@ class Service:
             log.exception("start_failed")
             self._fail(loading_failed(error))
             return False
-        self._tokenizers = tokenizers
         self._open_metrics(cards)
-        self.predictor.open(Served(card=card, tokenizer=tokenizers[card.tokenizer]) for card in cards)
+        self.predictor.open(self._served.values())
         self._on_ready()  # first: who reads the line looks for the ready file
-        log.info(ready, variants=len(cards), seconds=round(time.monotonic() - began_at, 3))
+        log.info(ready, variants=len(self._served), seconds=round(time.monotonic() - began_at, 3))
         return True
+
+    def _read(self, cards: Many[VariantCard]) -> None:
+        """Read each tokenizer that is not known yet; in a thread, one call at a time."""
+        served: dict[str, Served] = {}
+        for card in cards:
+            try:
+                served[card.name] = Served(card=card, tokenizer=read_tokenizer(card, self._tokenizers))
+            except TokenizerError as error:
+                if not self._served:
+                    raise
+                # A swap that goes wrong takes nobody down, neither this variant's old weights nor the others.
+                structlog.get_logger().error("tokenizer_not_read", variant=card.name, reason=str(error))
+                if card.name in self._served:
+                    served[card.name] = self._served[card.name]
+        self._served = served
+        self._tokenizers.keep({one.card.tokenizer_digest for one in served.values()})
 
     def _fail(self, error: StartupError) -> None:
         self.failure = error
         self._on_failure()
 
 
-def _read_tokenizers(files: set[str], known: Mapping[str, Tokenizer]) -> dict[str, Tokenizer]:
-    """Read each tokenizer once, and let it cut a word, which starts the library's threads.
+def read_tokenizer(card: VariantCard, known: Tokenizers) -> Tokenizer:
+    """Return the tokenizer that a variant's weights were loaded with, whatever its file holds by now.
 
-    ``known``: those that were read before; one whose file is gone by now is used on.
+    Raises:
+        TokenizerError: its file cannot be read, or holds another one.
     """
-    read = Tokenizers()
-    tokenizers: dict[str, Tokenizer] = {}
-    for file in sorted(files):
-        try:
-            tokenizers[file] = read.get(file)
-        except TokenizerError as error:
-            if file not in known:
-                raise
-            tokenizers[file] = known[file]
-            structlog.get_logger().warning("tokenizer_not_read_again", reason=str(error))
-    for tokenizer in tokenizers.values():
-        tokenizer.encode(["word"])
-    return tokenizers
+    tokenizer = known.find(card.tokenizer_digest)
+    if tokenizer is None:
+        digest, tokenizer = known.read(card.tokenizer)
+        if card.tokenizer_digest not in ("", digest):
+            raise TokenizerError(
+                f"{card.tokenizer} has changed since the weights of {card.name} were loaded; "
+                "put new tokenizers beside the old ones, and read the catalogue again."
+            )
+    tokenizer.encode(["word"])  # starts the library's threads
+    return tokenizer
 
 
 def _num_tokenize_threads(settings: Settings) -> int:

@@ -104,6 +104,21 @@ class Settings(BaseSettings):
         description="Time in which each variant is asked whether it still answers as at load; 0 for never.",
     )
 
+    heartbeat_s: PositiveSeconds = Field(
+        default=1.0,
+        description="How often processes ask each other for a sign of life; with several HTTP processes.",
+    )
+    # Longer than anything that a loop does at a stretch; weights are read on threads of their own.
+    hang_timeout_s: Seconds = Field(
+        default=10.0,
+        description="Silence after which a process counts as hung, and is replaced; 0 for never.",
+    )
+    stuck_batch_s: Seconds = Field(
+        default=60.0,
+        description="Least time, and ten times what was expected, after which a batch counts as stuck and the"
+        " service as dead; 0 for never.",
+    )
+
     metrics_scripts: bool = Field(
         default=False, description="Whether to count inputs by the script that they are written in."
     )

@@ -63,6 +63,8 @@ class Canary:
         self._clock = clock
         self._interval_s = interval_s
         self._watched: dict[str, _Watched] = {}
+        # Counts only grow, also those of a variant that goes and comes again.
+        self._forgotten: dict[str, _Watched] = {}
         self._turn: list[str] = []
         # Requests count from 0 upwards.
         self._work_ids = count(-1, -1)
@@ -83,7 +85,7 @@ class Canary:
     ) -> None:
         """Hold a variant to what it answered these sequences when it was loaded."""
         batch_error = 0.0 if card.parity is None else card.parity.batch_error
-        before = self._watched.get(card.name)
+        before = self._watched.get(card.name) or self._forgotten.pop(card.name, None)
         self._watched[card.name] = _Watched(
             lane=lane,
             sequences=tuple(sequences),
@@ -96,7 +98,8 @@ class Canary:
 
     def forget(self, variant: str) -> None:
         """Ask a variant no more."""
-        self._watched.pop(variant, None)
+        if variant in self._watched:
+            self._forgotten[variant] = self._watched.pop(variant)
 
     def start(self) -> None:
         """Check from now on."""
@@ -127,10 +130,11 @@ class Canary:
         self._turn = [name for name in self._turn if name in self._watched] or list(self._watched)
         if not self._turn:
             return
-        self._check = asyncio.get_running_loop().create_task(self._ask(self._turn.pop(0)))
+        variant = self._turn.pop(0)
+        self._check = asyncio.get_running_loop().create_task(self._ask(variant, self._watched[variant]))
 
-    async def _ask(self, variant: str) -> None:
-        watched = self._watched[variant]
+    async def _ask(self, variant: str, watched: _Watched) -> None:
+        """Ask and judge; the variant may be replaced or forgotten meanwhile."""
         now = self._clock.time()
         work = Work(
             work_id=next(self._work_ids),

@@ -37,6 +37,7 @@ class Link(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._unsent: list[bytes] = []
         self._ended = asyncio.Event()
+        self._is_closed = False
 
     @property
     def is_open(self) -> bool:
@@ -48,6 +49,8 @@ class Link(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)  # uvloop's is none by inheritance
         self._transport.set_write_buffer_limits(high=_MAX_UNREAD_BYTES)
         self._flush()
+        if self._is_closed:  # while the socket was on its way
+            self._transport.close()
 
     def send(self, frame: bytes) -> None:
         """Send a frame, made by ``frame_bytes``; into the void where the link has ended."""
@@ -56,10 +59,17 @@ class Link(asyncio.Protocol):
         self._unsent.append(frame)
 
     def close(self) -> None:
-        """Send what is to be sent, and end."""
+        """Send what is to be sent, and end; one that has no socket yet ends as soon as it has."""
+        self._is_closed = True
         self._flush()
         if self._transport is not None:
             self._transport.close()
+
+    def abort(self) -> None:
+        """End at once, for a peer that takes nothing in."""
+        self._is_closed = True
+        if self._transport is not None:
+            self._transport.abort()
 
     async def ended(self) -> None:
         """Wait until it has ended, and nothing more will come."""

@@ -78,14 +78,11 @@ class _Connection:
         self._name = name
         self._work_ids = work_ids
         self._gone = gone
-        # Of all that was served since the front end came: the backend itself knows what it has dropped.
-        self._lanes: set[str] = set()
         self._tasks: dict[int, asyncio.Task[None]] = {}
 
     def introduce(self) -> None:
         """Say the state and the variants."""
         cards = tuple(self._backend.cards())
-        self._lanes |= {card.served_as for card in cards}
         self.link.send(encode(State(statistics=self._backend.statistics(), cards=cards)))
 
     def close(self) -> None:
@@ -118,7 +115,7 @@ class _Connection:
         """Return what answers a work, whatever happens to it."""
         theirs = work.work_id
         try:
-            self._check(work)
+            _check(work)
             outcome = await self._backend.submit(replace(work, work_id=next(self._work_ids)))
             return encode(Answer(work_id=theirs, outcome=outcome))
         except ServiceError as error:
@@ -132,13 +129,13 @@ class _Connection:
             failed = EngineError("The backend failed on this request; its log says where.")
             return encode(Refusal(work_id=theirs, error=failed))
 
-    def _check(self, work: Work) -> None:
-        """Keep from the scheduler what would break it for everybody."""
-        has_tokens = bool(work.sequences) and all(map(len, work.sequences))
-        if work.lane.variant not in self._lanes or not has_tokens:
-            raise EngineError("The request does not fit what the backend has loaded. Send it again.")
-
     def _end(self) -> None:
         for task in self._tasks.values():
             task.cancel()
         self._gone(self)
+
+
+def _check(work: Work) -> None:
+    """Keep from the scheduler what would break it for everybody; weights not loaded it refuses itself."""
+    if not work.sequences or not all(map(len, work.sequences)):
+        raise EngineError("The request holds a sequence without tokens. Send it again.")

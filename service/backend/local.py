@@ -20,6 +20,7 @@ from service.backend.canary import Canary
 from service.backend.pending import PendingWorks, too_late
 from service.backend.phase import WHY_NOT_READY
 from service.backend.roster import Roster
+from service.backend.stuck import Limit, limit_s
 from service.batching.cost import CostModel, knee
 from service.batching.decisions import Dispatch, Idle, Limits, WaitUntil
 from service.batching.scheduler import Scheduler
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from models.variant import Variant
     from service.backend.clock import Clock, Timer
     from service.batching.decisions import Item
-    from service.domain import Lane, Observer, Outcome, VariantCard, Work
+    from service.domain import Observer, Outcome, VariantCard, Work
     from service.engine.contract import Engine, Warm
     from service.engine.device import Loaded
 
@@ -66,18 +67,21 @@ class LocalBackend:
         clock: Clock,
         observer: Observer,
         canary_interval_s: float = 0.0,
+        stuck_batch_s: float = 0.0,
         on_broken: Callable[[], object] = lambda: None,
     ) -> None:
         """Start nothing.
 
         ``num_slots``: batches with the engine at once, prefetched ones included. ``canary_interval_s``: in
-        which each variant is asked whether its answers are still the same; 0 for never.
+        which each variant is asked whether its answers are still the same; 0 for never. ``stuck_batch_s``:
+        the least time after which a batch counts as stuck (``stuck.py``); 0 for never.
         ``on_broken``: called when only a new backend helps.
         """
         self._engine = engine
         self._limits = limits
         self._num_slots = num_slots
         self._num_replicas = 1
+        self._stuck_batch_s = stuck_batch_s
         self._on_broken = on_broken
         self._clock = clock
         self._observer = observer
@@ -86,6 +90,7 @@ class LocalBackend:
         self._phase = Phase.STARTING
         self._pending = PendingWorks(clock, on_deadline=self._wake)
         self._tasks: set[asyncio.Task[None]] = set()
+        self._under_way: set[Dispatch] = set()
         self._next_pump: asyncio.Handle | None = None
         self._timer: Timer | None = None
         self._engine_busy_s = 0.0
@@ -125,7 +130,7 @@ class LocalBackend:
         """
         if self._phase is not Phase.READY:
             raise NotReadyError(WHY_NOT_READY[self._phase])
-        if self._roster.has_dropped(work.lane):
+        if not self._roster.takes(work.lane):
             raise NotReadyError("The variant was replaced while this request came in. Send it again.")
         now = self._clock.time()
         if work.deadline is not None and work.deadline <= now:
@@ -152,9 +157,12 @@ class LocalBackend:
 
         Raises:
             StartupError: it cannot be served; what was served before still is.
+            NotReadyError: the backend was closed meanwhile.
         """
         try:
             loaded = await self._load_beside(variant, is_new=is_new)
+        except NotReadyError:
+            raise
         except StartupError:
             self.load_failed(variant.name)
             raise
@@ -175,9 +183,9 @@ class LocalBackend:
 
     async def retire(self, served_as: str) -> None:
         """Let weights go when the last work that asks for them has ended; later ones are refused."""
-        self._roster.drop(served_as)
+        self._roster.refuse(served_as)
         await self._pending.ended_of(served_as)
-        await asyncio.wrap_future(self._engine.drop(served_as))
+        await self._let_go(served_as)
 
     def statistics(self) -> BackendStatistics:
         """Read gauges and counters."""
@@ -245,13 +253,29 @@ class LocalBackend:
     async def _load_beside(self, variant: Variant, *, is_new: bool) -> Loaded | None:
         digest = None if is_new else self._roster.digest_of(variant.name)
         generation = self._roster.generation_of(variant.name)
-        loaded = await asyncio.to_thread(self._engine.prepare, variant, generation=generation, digest=digest)
+        loaded = await asyncio.wrap_future(
+            self._engine.prepare(variant, generation=generation, digest=digest)
+        )
         if loaded is None:
             return None
+        served_as = loaded.card.served_as
         self._roster.add(loaded)
-        await asyncio.wrap_future(self._engine.install(loaded))
-        await self._watch(loaded)
+        try:
+            await asyncio.wrap_future(self._engine.install(loaded))
+        except Exception:  # what could not be installed, the engine has let go of
+            self._roster.forget(served_as)
+            raise
+        try:
+            await self._watch(loaded)
+        except Exception:
+            await self._let_go(served_as)
+            raise
         return loaded
+
+    async def _let_go(self, served_as: str) -> None:
+        """Drop weights that no work asks for, once the batches that were cut of them have been reported."""
+        await asyncio.wrap_future(self._engine.drop(served_as))
+        self._roster.forget(served_as)
 
     async def _watch(self, loaded: Loaded) -> None:
         """Ask a new variant's canary once, so that its answers can be held to these."""
@@ -309,13 +333,15 @@ class LocalBackend:
     async def _run(self, batch: Dispatch) -> None:
         """Bring a batch through the engine, in pieces if it must be."""
         traces = self._pending.traces(batch.items)
-        run = await self._ask_engine(batch.lane, batch.items, beside=batch.beside)
+        self._under_way.add(batch)
+        run = await self._ask_engine(batch, batch.items, beside=batch.beside)
         engine_s = run.finished_at - run.started_at
         failed = isinstance(run, Failed)
         self._scheduler.completed(batch, None if failed else engine_s)
         if isinstance(run, Failed):
             structlog.get_logger().error("batch_failed", variant=batch.lane.variant, exc_info=run.error)
             engine_s += await self._retry_alone(batch, run.error)
+        self._under_way.discard(batch)
         # Of the whole device: a replica that works while the others are idle keeps a part of it busy.
         share = 1 / self._num_replicas if batch.beside else 1.0
         self._engine_busy_s += engine_s * share
@@ -349,9 +375,17 @@ class LocalBackend:
             )
         )
 
-    async def _ask_engine(self, lane: Lane, items: tuple[Item, ...], *, beside: bool = False) -> Run | Failed:
+    async def _ask_engine(
+        self, batch: Dispatch, items: tuple[Item, ...], *, beside: bool = False
+    ) -> Run | Failed:
         sequences = [item.ids for item in items]
-        run = await asyncio.wrap_future(self._engine.run(lane, sequences, beside=beside))
+        running = self._engine.run(batch.lane, sequences, beside=beside)
+        limit = self._limit_of(batch)
+        try:
+            run = await asyncio.wrap_future(running)
+        finally:
+            if limit is not None:
+                limit.end()
         if isinstance(run, Run):
             for item, logits in zip(items, run.logits, strict=True):
                 self._pending.deliver(item, logits, run)
@@ -366,11 +400,30 @@ class LocalBackend:
         for item in batch.items:
             if not self._pending.awaits(item.work_id):
                 continue
-            run = await self._ask_engine(batch.lane, (item,))
+            run = await self._ask_engine(batch, (item,))
             engine_s += run.finished_at - run.started_at
             if isinstance(run, Failed):
                 self._pending.fail(item.work_id, _engine_failed(run.error))
         return engine_s
+
+    def _limit_of(self, batch: Dispatch) -> Limit | None:
+        """Watch how long a batch takes, with those that are before it in the engine."""
+        if not self._stuck_batch_s:
+            return None
+        expected = [one.predicted_s for one in self._under_way]
+        seconds = limit_s(self._stuck_batch_s, sum(expected) if all(expected) else 0.0)
+        return Limit(seconds, lambda: self._stuck(batch, seconds), clock=self._clock)
+
+    def _stuck(self, batch: Dispatch, seconds: float) -> None:
+        """Give up a device that does not come back: only a new process makes it work, if anything does."""
+        structlog.get_logger().error(
+            "batch_stuck",
+            variant=self._roster.name_of(batch.lane),
+            num_tokens=batch.load.num_tokens,
+            predicted_s=round(batch.predicted_s, 3),
+            waited_s=round(seconds, 3),
+        )
+        self._break(EngineError("A batch did not come back from the device."))
 
     def _break(self, error: BaseException) -> None:
         """Give up in a state that was thought impossible, and say so, rather than hang."""

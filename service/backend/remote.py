@@ -4,20 +4,24 @@ Rules: the same calls as the local one's, framed over a Unix socket. A work ends
 its refusal, by its deadline, because nobody waits, or because the link ended before any of these; what comes
 later for it is dropped. While there is no backend at the other end nothing is sent, and every submit says
 so at once. Whoever holds the listening socket keeps it open over the backend's deaths, so that connecting
-never has to be tried again and again: it waits in the socket's queue for the next backend.
+never has to be tried again and again: it waits in the socket's queue for the next backend. One that says
+nothing for too long counts as gone, whether its process still exists or not.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import structlog
 
 from service.backend.frames import FrameError
+from service.backend.heartbeat import Heartbeat
 from service.backend.link import Link
 from service.backend.messages import Answer, Cancel, Read, Refusal, State, Submit, decode, encode
+from service.backend.naming import Naming
 from service.backend.pending import too_late
 from service.backend.phase import WHY_NOT_READY
 from service.domain import BackendStatistics, Phase
@@ -29,6 +33,7 @@ if TYPE_CHECKING:
 
     from service.backend.clock import Clock
     from service.backend.frames import Frame
+    from service.backend.heartbeat import Patience
     from service.domain import Outcome, VariantCard, Work
 
 _UNKNOWN = BackendStatistics(
@@ -36,19 +41,32 @@ _UNKNOWN = BackendStatistics(
 )
 # A backend that takes connections and ends them at once must not keep its front ends busy with that.
 _BETWEEN_TRIES_S = 0.2
+# Long enough for a busy machine; what the backend said last stands in for one that takes longer.
+_READ_S = 2.0
+_REPLACED = "The variant was replaced while this request came in. Send it again."
 
 
 class RemoteBackend:
     """Submits to the backend behind a socket; implements ``domain.Backend``."""
 
-    def __init__(self, path: Path, *, clock: Clock) -> None:
-        """Connect to nothing yet. ``path``: of the socket of a ``BackendListener``."""
+    def __init__(self, path: Path, *, clock: Clock, patience: Patience | None = None) -> None:
+        """Connect to nothing yet.
+
+        ``path``: of the socket of a ``BackendListener``. ``patience``: with a backend that says nothing; None
+        for patience without end.
+        """
         self._path = path
         self._clock = clock
         self._link: Link | None = None
         self._statistics = _UNKNOWN
         self._cards: tuple[VariantCard, ...] = ()
         self._opened_cards: tuple[VariantCard, ...] = ()
+        self._naming = Naming()
+        # Questions for the state that are not answered, in order; None where only a sign of life was wanted.
+        self._reads: deque[asyncio.Future[None] | None] = deque()
+        self._heartbeat = Heartbeat(
+            patience, clock=clock, ask=lambda: self._ask(None), on_silence=self._silent
+        )
         self._waiting: dict[int, asyncio.Future[Outcome]] = {}
         self._changed = asyncio.Event()
         self._is_closed = False
@@ -67,7 +85,8 @@ class RemoteBackend:
             if self._link is None:
                 await asyncio.sleep(pause_s)
                 pause_s = _BETWEEN_TRIES_S
-                await self._connect()
+                if not self._is_closed:  # while it slept
+                    await self._connect()
             else:
                 await self._changed.wait()
         self._opened_cards = self._cards
@@ -94,9 +113,12 @@ class RemoteBackend:
         link, statistics = self._link, self._statistics
         if link is None or not statistics.ready:
             raise NotReadyError(WHY_NOT_READY[self._phase_now()])
+        theirs = self._naming.theirs(work.lane.variant)
+        if theirs is None:
+            raise NotReadyError(_REPLACED)
         if work.deadline is not None and work.deadline <= self._clock.time():
             raise too_late()
-        link.send(_submit_frame(work))
+        link.send(_submit_frame(work, theirs))
         future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
         self._waiting[work.work_id] = future
         timer = None
@@ -112,11 +134,15 @@ class RemoteBackend:
                 link.send(encode(Cancel(work_id=work.work_id)))
 
     async def read(self) -> BackendStatistics:
-        """Ask the backend for its statistics; the last known ones where there is none."""
+        """Ask the backend for its statistics; the last known ones where it does not say them soon."""
         if self._link is not None:
-            self._changed.clear()
-            self._link.send(encode(Read()))
-            await self._changed.wait()
+            future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            timer = self._clock.call_later(_READ_S, lambda: _resolve(future))
+            self._ask(future)
+            try:
+                await future
+            finally:
+                timer.cancel()
         return self.statistics()
 
     def cards(self) -> Many[VariantCard]:
@@ -131,6 +157,7 @@ class RemoteBackend:
     def close(self) -> None:
         """End the link; what is not answered raises NotReadyError where it is awaited."""
         self._is_closed = True
+        self._heartbeat.stop()
         if self._link is not None:
             self._link.close()
         self._end(Phase.CLOSED)
@@ -149,8 +176,21 @@ class RemoteBackend:
             self._link = None
             structlog.get_logger().warning("backend_not_connected", reason=error.strerror)
 
+    def _ask(self, future: asyncio.Future[None] | None) -> None:
+        """Ask for the state; its answers come in the order of the questions."""
+        if self._link is not None:
+            self._reads.append(future)
+            self._link.send(encode(Read()))
+
+    def _silent(self) -> None:
+        """Treat a backend that gives no sign of life as gone; if it comes to itself, it hears of that too."""
+        if self._link is not None:
+            structlog.get_logger().error("backend_silent", num_pending=len(self._waiting))
+            self._link.abort()
+
     def _take(self, frame: Frame) -> None:
         message = decode(frame)
+        self._heartbeat.heard()
         match message:
             case Answer(work_id=work_id, outcome=outcome):
                 future = self._waiting.pop(work_id, None)
@@ -162,14 +202,25 @@ class RemoteBackend:
                     _fail(future, error)
             case State(statistics=statistics, cards=cards):
                 self._statistics = statistics
-                if cards is not None and cards != self._cards:
-                    self._cards = cards
+                if cards is None:  # what was asked for; the rest it says of itself
+                    _resolve(self._reads.popleft() if self._reads else None)
+                else:
+                    self._introduced(cards)
                 self._changed.set()
             case _:
                 raise FrameError(f"A backend does not say {type(message).__name__}.")
 
+    def _introduced(self, cards: tuple[VariantCard, ...]) -> None:
+        """Hear what is served; from now on signs of life are asked for: before, it may not have started."""
+        named = self._naming.told(cards)
+        if named != self._cards:
+            self._cards = named
+        self._heartbeat.start()
+
     def _gone(self) -> None:
         self._link = None
+        self._heartbeat.stop()
+        self._naming.forget_backend()
         if not self._is_closed:
             structlog.get_logger().warning("backend_lost", num_pending=len(self._waiting))
             self._end(Phase.RESTARTING)
@@ -177,13 +228,19 @@ class RemoteBackend:
 
     def _end(self, phase: Phase) -> None:
         self._statistics = replace(_UNKNOWN, phase=phase)
+        reads, self._reads = self._reads, deque()
+        for read in reads:
+            _resolve(read)
         waiting, self._waiting = self._waiting, {}
         for future in waiting.values():
             _fail(future, NotReadyError(WHY_NOT_READY[phase]))
 
 
-def _submit_frame(work: Work) -> bytes:
+def _submit_frame(work: Work, theirs: str) -> bytes:
+    """``theirs``: what the backend calls the weights that the work asks for."""
     request_id = structlog.contextvars.get_contextvars().get("request_id", "")
+    if theirs != work.lane.variant:
+        work = replace(work, lane=replace(work.lane, variant=theirs))
     try:
         return encode(Submit(work=work, request_id=request_id))
     except FrameError as error:
@@ -193,3 +250,8 @@ def _submit_frame(work: Work) -> bytes:
 def _fail(future: asyncio.Future[Outcome], error: Exception) -> None:
     if not future.done():
         future.set_exception(error)
+
+
+def _resolve(future: asyncio.Future[None] | None) -> None:
+    if future is not None and not future.done():
+        future.set_result(None)

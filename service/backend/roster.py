@@ -28,7 +28,7 @@ class Roster:
         """Know none yet."""
         self._loaded: dict[str, Loaded] = {}
         self._served: dict[str, str] = {}
-        self._dropped: set[str] = set()
+        self._refused: set[str] = set()
         self._num_generations: Counter[str] = Counter()
         self._num_loads: Counter[str] = Counter()
         self._num_failed_loads: Counter[str] = Counter()
@@ -63,9 +63,9 @@ class Roster:
         """Return what a lane's batches have in common with others that cost as much."""
         return self._loaded[lane.variant].shape_at(lane.layer)
 
-    def has_dropped(self, lane: Lane) -> bool:
-        """Whether the weights that a lane asks for were let go."""
-        return lane.variant in self._dropped
+    def takes(self, lane: Lane) -> bool:
+        """Whether the weights that a lane asks for are here to stay, at least until its work has ended."""
+        return lane.variant in self._loaded and lane.variant not in self._refused
 
     def digest_of(self, variant: str) -> str | None:
         """Return the digest of the weights that are served under a name; None where none are."""
@@ -99,6 +99,11 @@ class Roster:
         """Serve a variant no more; returns as what it was served."""
         return self._served.pop(variant)
 
-    def drop(self, served_as: str) -> None:
-        """Refuse works that ask for these weights from now on."""
-        self._dropped.add(served_as)
+    def refuse(self, served_as: str) -> None:
+        """Take no more works that ask for these weights."""
+        self._refused.add(served_as)
+
+    def forget(self, served_as: str) -> None:
+        """Say nothing more of weights that are gone."""
+        self._loaded.pop(served_as, None)
+        self._refused.discard(served_as)

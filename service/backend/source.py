@@ -77,6 +77,7 @@ class LocalSource:
         """``swapping``: None where there is no catalogue to read again."""
         self._swapping = swapping
         self._is_started = False
+        self._is_open = asyncio.Event()
         self._backend = backend
         self._engine = engine
         self._calibrate_budget = calibrate_budget
@@ -91,6 +92,7 @@ class LocalSource:
         if not self._is_started:
             self._is_started = True
             await self._backend.start(calibrate_budget=self._calibrate_budget)
+            self._is_open.set()
 
     async def changed(self) -> None:
         """Wait until other variants are served."""
@@ -100,7 +102,10 @@ class LocalSource:
             await self._swapping.changed()
 
     async def reload(self) -> None:
-        """Serve what the catalogue says now."""
+        """Serve what the catalogue says now; what is being started serves first what it has read before."""
+        if self._backend.statistics().phase is Phase.STARTING:
+            structlog.get_logger().info("reload_postponed")
+            await self._is_open.wait()
         phase = self._backend.statistics().phase
         if self._swapping is None or phase is not Phase.READY:
             structlog.get_logger().warning("reload_ignored", phase=phase.value)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
-from service.errors import ServiceError, StartupError
+from service.errors import NotReadyError, ServiceError, StartupError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -64,12 +64,15 @@ class Swapping:
         async with self._one_at_a_time:
             log = structlog.get_logger()
             try:
-                variants = await asyncio.to_thread(self._choose)
+                variants = await self._read()
+                changes = [await self._load(variant) for variant in variants]
             except StartupError as error:
                 self._backend.load_failed(CATALOGUE)
                 _say_refused("catalogue_refused", error)
                 return
-            changes = [await self._load(variant) for variant in variants]
+            except NotReadyError:
+                log.info("reload_abandoned")  # the service is ending
+                return
             names = {variant.name for variant in variants}
             for name in [name for name in self._known if name not in names]:
                 del self._known[name]
@@ -81,6 +84,17 @@ class Swapping:
         """Retire nothing more."""
         for task in self._tasks:
             task.cancel()
+
+    async def _read(self) -> tuple[Variant, ...]:
+        try:
+            return await asyncio.to_thread(self._choose)
+        except StartupError:
+            raise
+        except Exception as error:
+            structlog.get_logger().exception("catalogue_failed")
+            raise StartupError(
+                f"The catalogue cannot be read ({type(error).__name__}); the log says where."
+            ) from error
 
     async def _load(self, variant: Variant) -> bool:
         log = structlog.get_logger()
@@ -111,6 +125,9 @@ class Swapping:
             await self._backend.retire(served_as)
         except ServiceError:
             return  # the engine has stopped, and everything goes with it
+        except Exception as error:  # noqa: BLE001 - nobody waits for this task, and memory stays held
+            structlog.get_logger().error("old_weights_held", served_as=served_as, exc_info=error)
+            return
         structlog.get_logger().info("old_weights_released", served_as=served_as)
 
 

@@ -74,13 +74,11 @@ class Engine(Protocol):
         """
         ...
 
-    def prepare(self, variant: Variant, *, generation: int, digest: str | None) -> Loaded | None:
-        """Load a variant beside those that run, in the caller's thread, which takes seconds.
+    def prepare(self, variant: Variant, *, generation: int, digest: str | None) -> Future[Loaded | None]:
+        """Load a variant beside those that run, in a thread of its own, one at a time.
 
-        ``digest``: of weights that need not be loaded again; None is returned where it has these.
-
-        Raises:
-            StartupError: it cannot be served as the catalogue says; nothing has changed.
+        ``digest``: of weights that need not be loaded again; the result is None where it has these. The
+        future raises StartupError if it cannot be served as the catalogue says; nothing has changed then.
         """
         ...
 
@@ -97,5 +95,5 @@ class Engine(Protocol):
         ...
 
     def join(self, timeout_s: float) -> bool:
-        """Wait for the running batch; False if it is still running after that."""
+        """Wait for the running batch, and for what is being loaded; False if something runs after that."""
         ...

@@ -55,13 +55,21 @@ class Bounds:
 class VariantLoader:
     """Loads variants onto one device, in one dtype or each in its own."""
 
-    def __init__(self, device: torch.device, *, dtype: torch.dtype | None, bounds: Bounds) -> None:
-        """``dtype``: of all variants; None for the catalogue's."""
+    def __init__(
+        self,
+        device: torch.device,
+        *,
+        dtype: torch.dtype | None,
+        bounds: Bounds,
+        tokenizers: Tokenizers | None = None,
+    ) -> None:
+        """``dtype``: of all variants; None for the catalogue's. ``tokenizers``: where others look them up."""
         self._device = device
         self._dtype = dtype
         self._bounds = bounds
         self._store = WeightStore()
-        self._tokenizers = Tokenizers()
+        self._tokenizers = Tokenizers() if tokenizers is None else tokenizers
+        self._shares_tokenizers = tokenizers is not None
         self._warned: set[str] = set()
 
     def load(self, variant: Variant) -> tuple[Model, Loaded]:
@@ -95,7 +103,8 @@ class VariantLoader:
 
     def forget_tokenizers(self) -> None:
         """Let go of what only loading needs; more variants may be loaded all the same."""
-        self._tokenizers = Tokenizers()
+        if not self._shares_tokenizers:
+            self._tokenizers.keep(())
 
     def keep(self, models: Iterable[Model]) -> None:
         """Let go of weights that none of these models uses."""
@@ -108,12 +117,16 @@ class VariantLoader:
         model = build_model(variant, stored, device=self._device, dtype=dtype, form=form, store=self._store)
         self._choose_attention(model, stored)
         tokenizer_file = _tokenizer_file(variant, model)
-        tokenizer = self._tokenizers.get(tokenizer_file)
+        tokenizer_digest, tokenizer = self._tokenizers.read(tokenizer_file)
         model.check_tokenizer(tokenizer)
         sequences = canary(tokenizer, max_positions=model.max_positions)
         parity = self._check_parity(variant, stored, model, sequences)
         loaded = Loaded(
-            card=replace(_card(variant, model, tokenizer_file, parity), generation=generation),
+            card=replace(
+                _card(variant, model, tokenizer_file, parity),
+                tokenizer_digest=tokenizer_digest,
+                generation=generation,
+            ),
             shape=_shape(model),
             padding_idx=model.padding_idx,
             held_bytes=dict(model.held_bytes),

@@ -2,8 +2,8 @@
 
 Rules: jobs begin in the order in which they came, and one at a time unless a device has replicas
 or takes its next batch while it runs; a job that fails fails alone and its thread lives on; every
-future is resolved once, also when the engine stops. The threads are daemons, since a forward pass
-cannot be interrupted and must not keep a stopped program alive.
+future is resolved once, also when the engine stops. The threads are daemons, since neither a forward
+pass nor a load can be interrupted, and they must not keep a stopped program alive.
 """
 
 from __future__ import annotations
@@ -69,6 +69,7 @@ class EngineThread:
         self._crewed: Crewed | None = None
         self._crew = _ONE
         self._threads = [self._new_thread(0)]
+        self._loader: threading.Thread | None = None
         self._turn = threading.Lock()
         self._last_finished_at = -inf
 
@@ -97,15 +98,20 @@ class EngineThread:
         in_turn = self._crew.num_threads > 1 and not self._crew.side_by_side
         return self._submit(partial(self._run, lane, sequences, beside=beside), beside=beside or in_turn)
 
-    def prepare(self, variant: Variant, *, generation: int, digest: str | None) -> Loaded | None:
-        """Load a variant beside those that run, in the caller's thread, one caller at a time.
+    def prepare(self, variant: Variant, *, generation: int, digest: str | None) -> Future[Loaded | None]:
+        """Load a variant beside those that run, in a thread of its own, one at a time.
 
-        ``digest``: of weights that need not be loaded again; None is returned where it has these.
-
-        Raises:
-            StartupError: it cannot be served as the catalogue says, or this device loads only once.
+        ``digest``: of weights that need not be loaded again; the result is None where it has these. The
+        future raises StartupError if it cannot be served as the catalogue says, or this device loads once.
         """
-        return self._swapping().prepare(variant, generation=generation, digest=digest)
+        # A daemon like the others: a load of minutes must not keep a stopped program alive.
+        job = Job(
+            lambda: self._swapping().prepare(variant, generation=generation, digest=digest), beside=True
+        )
+        do = partial(job.do, stopping=self._jobs.closed)
+        self._loader = threading.Thread(target=do, name="xlmr-load", daemon=True)
+        self._loader.start()
+        return job.future
 
     def install(self, loaded: Loaded) -> Future[None]:
         """Make what was prepared ready to run; the future raises StartupError where it cannot."""
@@ -120,12 +126,13 @@ class EngineThread:
         self._jobs.close()
 
     def join(self, timeout_s: float) -> bool:
-        """Wait for running jobs to end; False if one has not by then."""
+        """Wait for running jobs and a running load to end; False if one has not by then."""
         ends_at = time.monotonic() + timeout_s
-        for thread in self._threads:
+        threads = self._threads if self._loader is None else [*self._threads, self._loader]
+        for thread in threads:
             if thread.ident is not None:
                 thread.join(max(0.0, ends_at - time.monotonic()))
-        return not any(thread.is_alive() for thread in self._threads)
+        return not any(thread.is_alive() for thread in threads)
 
     def _submit(self, work: Callable[[], T], *, beside: bool = False) -> Future[T]:
         job = Job(work, beside=beside)

@@ -10,7 +10,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from threading import Barrier
+from threading import Barrier, Lock
 from typing import TYPE_CHECKING, Final, cast
 
 import numpy as np
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from models.model import Model
+    from models.tokenizer import Tokenizers
     from models.variant import Variant
     from service.batching.packing import PackedBatch
     from service.engine.device import Loaded
@@ -63,12 +64,19 @@ class DeviceOptions:
 class TorchDevice:
     """Every variant's model on one device."""
 
-    def __init__(self, variants: tuple[Variant, ...], options: DeviceOptions) -> None:
+    def __init__(
+        self, variants: tuple[Variant, ...], options: DeviceOptions, *, tokenizers: Tokenizers | None = None
+    ) -> None:
+        """Load nothing yet. ``tokenizers``: where what loading reads is looked up; None where nobody does."""
         self._variants = variants
         self._options = options
+        self._tokenizers = tokenizers
         self._models: dict[str, Model] = {}
         self._cuda: CudaRunner | None = None
         self._loader: VariantLoader | None = None
+        # Weights come on one thread and go on another: what a model being built has taken over belongs to it.
+        self._lock = Lock()
+        self._is_preparing = False
         self._num_threads = 1
         self._num_replicas = 1
         self._replica_threads = 1
@@ -88,6 +96,7 @@ class TorchDevice:
             device,
             dtype=None if options.dtype is None else getattr(torch, options.dtype),
             bounds=Bounds(max_error=options.max_parity_error, min_agreement=options.min_parity_agreement),
+            tokenizers=self._tokenizers,
         )
         for variant in self._variants:
             model, loaded = self._loader.load(variant)
@@ -114,13 +123,21 @@ class TorchDevice:
             StartupError: it cannot be served as the catalogue says; nothing has changed.
         """
         assert self._loader is not None, "Weights are to be replaced before there are any. This is a bug."
-        found = self._loader.load_unless(variant, digest=digest, generation=generation)
-        self._loader.forget_tokenizers()
-        if found is None:
-            return None
-        model, loaded = found
-        self._models[loaded.card.served_as] = model
-        return loaded
+        with self._lock:
+            self._is_preparing = True
+        try:
+            found = self._loader.load_unless(variant, digest=digest, generation=generation)
+            if found is None:
+                return None
+            model, loaded = found
+            with self._lock:
+                self._models[loaded.card.served_as] = model
+            return loaded
+        finally:
+            self._loader.forget_tokenizers()
+            with self._lock:
+                self._is_preparing = False
+                self._loader.keep(self._models.values())  # also what was refused, or dropped meanwhile, goes
 
     def install(self, loaded: Loaded) -> None:
         """Make what was prepared ready to run."""
@@ -131,10 +148,12 @@ class TorchDevice:
     def drop(self, served_as: str) -> None:
         """Let weights go that no batch asks for any more."""
         assert self._loader is not None, "Weights are to be dropped before there are any. This is a bug."
-        model = self._models.pop(served_as)
+        with self._lock:
+            model = self._models.pop(served_as)
+            if not self._is_preparing:
+                self._loader.keep(self._models.values())
         if self._cuda is not None:
             self._cuda.forget(model)
-        self._loader.keep(self._models.values())
 
     def forward(self, lane: Lane, batch: PackedBatch) -> NDArray[np.float32]:
         """Run a batch of one lane; the shape of what comes back depends on the head."""

@@ -15,7 +15,9 @@ from itertools import count
 from multiprocessing import get_context, resource_tracker
 from typing import TYPE_CHECKING, Any
 
+from service.backend.clock import LoopClock
 from service.backend.frames import FrameError
+from service.backend.heartbeat import Heartbeat
 from service.backend.link import Link
 from service.observability.families import from_bytes
 from service.processes.orders import LAST, Order, order_bytes, read_order
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from service.backend.frames import Frame
+    from service.backend.heartbeat import Patience
     from service.observability.families import Families
 
 # Long enough for a busy machine; what a process told before stands in for one that takes longer.
@@ -40,8 +43,14 @@ class Child:
         *,
         on_news: Callable[[Child, Order], object],
         on_expose: Callable[[Child, int, str], object],
+        patience: Patience | None = None,
+        on_silence: Callable[[Child], object] = lambda _: None,
     ) -> None:
-        """Start nothing. ``on_news``: called when it listens, is ready or has failed."""
+        """Start nothing.
+
+        ``on_news``: called when it listens, is ready or has failed. ``patience``: with a child that was ready
+        and gives no sign of life; ``on_silence``: called at its end, before the child is killed.
+        """
         self.name = name
         self.failure: str | None = None
         self.is_ready = False
@@ -49,6 +58,14 @@ class Child:
         self._on_news = on_news
         self._on_expose = on_expose
         self._link = Link(name=name, on_frame=self._take, on_end=self._gone)
+        self._on_silence = on_silence
+        # From when it is ready: before, importing torch from a cold disk may keep the interpreter for long.
+        self._heartbeat = Heartbeat(
+            patience,
+            clock=LoopClock(),
+            ask=lambda: self.order(Order.ASK_ALIVE),
+            on_silence=self._silent,
+        )
         self._has_left = False
         self._is_cut_off = False
         self._readings: dict[int, asyncio.Future[None]] = {}
@@ -114,9 +131,12 @@ class Child:
         return self.last_reading
 
     def _take(self, frame: Frame) -> None:
+        self._heartbeat.heard()
         try:
             number, content = read_order(frame.payload)
             match frame.kind:
+                case Order.ALIVE:
+                    pass
                 case Order.READING:
                     self.last_reading = from_bytes(content)
                     self._has_left = self._has_left or number == LAST
@@ -126,15 +146,23 @@ class Child:
                 case Order.FAILED:
                     self.failure = content.decode()
                 case Order.LISTENING | Order.READY:
-                    self.is_ready = self.is_ready or frame.kind == Order.READY
+                    if frame.kind == Order.READY:
+                        self.is_ready = True
+                        self._heartbeat.start()
                     self._on_news(self, Order(frame.kind))
                 case _:
                     raise FrameError(f"A child does not say {frame.kind}.")
         except (struct.error, ValueError, TypeError) as error:
             raise FrameError("An order does not add up.") from error
 
+    def _silent(self) -> None:
+        """End a process that hangs; one that is stopped dies of nothing less."""
+        self._on_silence(self)
+        self.kill()
+
     def _gone(self) -> None:
         """End a process that is cut off from here; whoever waits for a reading gets the last one."""
+        self._heartbeat.stop()
         self._is_cut_off = True
         if not self._has_left:
             self._process.kill()

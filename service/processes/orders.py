@@ -25,12 +25,14 @@ class Order(IntEnum):
     FAILED = 3  # what cannot be served, as text; the child ends
     READING = 4  # its metrics
     EXPOSE = 5  # the metrics of all, please; an Accept header as text
+    ALIVE = 12  # it was asked
     # To a child.
     READ = 6  # its metrics, please
     EXPOSITION = 7  # content type, a zero byte, body
     DRAIN = 8  # answer what is under way, then end
     GIVE_UP = 9  # answer it with 503 instead
     RELOAD = 10  # serve what the catalogue says now; to the backend
+    ASK_ALIVE = 11  # a sign of life from its event loop, please
 
 
 def order_bytes(order: Order, content: bytes = b"", *, number: int = 0) -> bytes:

@@ -106,6 +106,8 @@ class Superior:
         except struct.error as error:
             raise FrameError("An order has no number.") from error
         match frame.kind:
+            case Order.ASK_ALIVE:
+                self.tell(Order.ALIVE)
             case Order.READ:
                 task = asyncio.get_running_loop().create_task(self._give_reading(number))
                 self._tasks.add(task)

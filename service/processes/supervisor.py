@@ -2,10 +2,10 @@
 
 Rules: it answers no request and loads nothing, so that it outlives them all. It holds a listening socket
 for each front end, all at one address, and the backend's, so that none vanishes when a process dies and who
-connects meanwhile waits for the next one; a process that dies is started again, later each time. The first
-SIGTERM or SIGINT lets the front ends drain, then the backend; the second answers what is under way with 503;
-the third kills. SIGHUP is for the backend, which then reads the catalogue again. It adds up the metrics of
-all processes, also of those that are gone.
+connects meanwhile waits for the next one; a process that dies is started again, later each time, and one that
+hangs is killed. The first SIGTERM or SIGINT lets the front ends drain, then the backend; the second answers
+what is under way with 503; the third kills. SIGHUP is for the backend, which then reads the catalogue again.
+It adds up the metrics of all processes, also of those that are gone.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 import structlog
 from prometheus_client import CollectorRegistry, Counter, ProcessCollector
 
-from service.app import check_catalogue
+from service.app import check_catalogue, patience_of
 from service.errors import StartupError
 from service.observability.families import add_up, cumulative, exposition, families_of
 from service.processes.back_end import serve_back_end
@@ -152,6 +152,13 @@ class Supervisor:
             registry=registry,
         )
         self._restarts = {name: restarts.labels(name) for name in starts}
+        hangs = Counter(
+            "xlmr_process_hangs_total",
+            "Times that a process of the service was killed since it gave no sign of life.",
+            ["process"],
+            registry=registry,
+        )
+        self._hangs = {name: hangs.labels(name) for name in starts}
         self._registry = registry
 
     async def run(self) -> None:
@@ -180,7 +187,13 @@ class Supervisor:
         log = structlog.get_logger()
         num_deaths = 0
         while not self._ending.is_set():
-            child = self._children[name] = Child(name, on_news=self._hear, on_expose=self._expose)
+            child = self._children[name] = Child(
+                name,
+                on_news=self._hear,
+                on_expose=self._expose,
+                patience=patience_of(self._settings),
+                on_silence=self._hung,
+            )
             began_at = time.monotonic()
             await start(child)
             log.info("process_started", child=name, pid=child.pid)
@@ -232,6 +245,12 @@ class Supervisor:
                     structlog.get_logger().error("process_killed", child=name, waited_s=time_s)
                     self._children[name].kill()
             await asyncio.wait(late)
+
+    def _hung(self, child: Child) -> None:
+        """Tell of a process that is about to be killed."""
+        self._hangs[child.name].inc()
+        silent_s = self._settings.hang_timeout_s
+        structlog.get_logger().error("process_hung", child=child.name, pid=child.pid, silent_s=silent_s)
 
     def _signalled(self) -> None:
         self._num_signals += 1

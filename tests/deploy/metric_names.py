@@ -59,7 +59,7 @@ DESIGNED = (
         xlmr_batch_predicted_seconds_total{variant} xlmr_batch_actual_seconds_total{variant}
         xlmr_deadline_missed_total xlmr_cancelled_total xlmr_variant_loads_total{variant,result}
         xlmr_canary_checks_total{variant,result} xlmr_inputs_by_script_total{script}
-        xlmr_process_restarts_total{process}
+        xlmr_process_restarts_total{process} xlmr_process_hangs_total{process}
         xlmr_load_offered_total xlmr_load_sent_total xlmr_load_completed_total{outcome}
         process_cpu_seconds_total
         """,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import subprocess
 import sys
@@ -244,13 +245,13 @@ def test_files_of_equal_content_share_a_tokenizer(tmp_path: Path, monkeypatch: p
         place.write_bytes(content)
     places[2].write_bytes(content + b" ")
     read: list[str] = []
-    from_file = Tokenizer.from_file
+    from_bytes = Tokenizer.from_bytes
 
-    def counted(path: Path | str) -> Tokenizer:
-        read.append(Path(path).name)
-        return from_file(path)
+    def counted(content: bytes, *, source: str) -> Tokenizer:
+        read.append(Path(source).name)
+        return from_bytes(content, source=source)
 
-    monkeypatch.setattr(Tokenizer, "from_file", counted)
+    monkeypatch.setattr(Tokenizer, "from_bytes", counted)
     shelf = Tokenizers()
     first, second, other = (shelf.get(place) for place in places)
     assert first is second
@@ -260,6 +261,13 @@ def test_files_of_equal_content_share_a_tokenizer(tmp_path: Path, monkeypatch: p
     # What was replaced on the disk is another tokenizer.
     places[0].write_bytes(content + b"  ")
     assert shelf.get(places[0]) is not first
+    # What was read is found by what was in the file, wherever that is, as long as it is wanted.
+    digest = hashlib.sha256(content).hexdigest()
+    assert shelf.read(places[1]) == (digest, first)
+    assert shelf.find(digest) is first
+    shelf.keep([digest])
+    assert shelf.find(digest) is first
+    assert shelf.find(hashlib.sha256(content + b" ").hexdigest()) is None
 
 
 def test_a_file_that_is_not_there_is_told_in_one_line(tmp_path: Path) -> None:

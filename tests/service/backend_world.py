@@ -152,7 +152,7 @@ class ManualEngine:
         self.asked.append(asked)
         return asked.future
 
-    def prepare(self, variant: Variant, *, generation: int, digest: str | None) -> Loaded | None:
+    def prepare(self, variant: Variant, *, generation: int, digest: str | None) -> Future[Loaded | None]:
         raise AssertionError(_LOADS_ONCE, variant, generation, digest)
 
     def install(self, loaded: Loaded) -> Future[None]:

@@ -15,9 +15,10 @@ import httpx2
 import pytest
 
 from models.synthetic import write_checkpoint
-from models.tokenizer import TokenizerError, bundled_file
+from models.tokenizer import TokenizerError, Tokenizers, bundled_file
 from models.variant import HeadKind
-from service.service import _read_tokenizers
+from service.service import read_tokenizer
+from tests.service.backend_world import card
 from tests.service.serving import Series, eventually
 
 if TYPE_CHECKING:
@@ -79,11 +80,26 @@ def test_a_tokenizer_whose_file_is_gone_is_used_on(tmp_path: Path) -> None:
     """The variant that was swapped may be another one: it must not take this one down."""
     file = tmp_path / "tokenizer.json"
     file.write_bytes(bundled_file().read_bytes())
-    first = _read_tokenizers({str(file)}, {})
+    known = Tokenizers()
+    digest, first = known.read(file)
+    one = card("v", tokenizer=str(file), tokenizer_digest=digest)
     file.unlink()
-    assert _read_tokenizers({str(file)}, first) == first
-    with pytest.raises(TokenizerError):
-        _read_tokenizers({str(file)}, {})
+    assert read_tokenizer(one, known) is first
+    with pytest.raises(TokenizerError, match="No such file"):
+        read_tokenizer(one, Tokenizers())
+
+
+def test_a_tokenizer_that_was_changed_under_the_weights_is_not_taken_for_theirs(tmp_path: Path) -> None:
+    """Else the swap of another variant would cut this one's texts in a new way, for its old weights."""
+    file = tmp_path / "tokenizer.json"
+    file.write_bytes(bundled_file().read_bytes())
+    known = Tokenizers()
+    digest, first = known.read(file)
+    one = card("v", tokenizer=str(file), tokenizer_digest=digest)
+    file.write_bytes(bundled_file().read_bytes() + b"\n")
+    assert read_tokenizer(one, known) is first
+    with pytest.raises(TokenizerError, match="has changed since the weights of v were loaded"):
+        read_tokenizer(one, Tokenizers())
 
 
 @pytest.mark.parametrize("more", [(), ("--http-workers", "2")], ids=["one process", "two workers"])

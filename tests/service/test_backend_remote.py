@@ -15,7 +15,7 @@ from structlog.testing import capture_logs
 
 from service.backend.frames import FrameReader, frame_bytes
 from service.backend.listener import BackendListener
-from service.backend.messages import Answer, Cancel, Kind, Submit, decode, encode
+from service.backend.messages import Answer, Cancel, Kind, Refusal, Submit, decode, encode
 from service.backend.remote import RemoteBackend
 from service.domain import Outcome, Phase, TraceContext, Work
 from service.errors import EngineError, NotReadyError, QueueFullError
@@ -25,6 +25,8 @@ from tests.service.remote_world import RemoteWorld, remote_world
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
+
+    from service.backend.messages import Message
 
 pytestmark = pytest.mark.anyio
 
@@ -57,6 +59,15 @@ class Stranger:
     async def __aexit__(self, *_: object) -> None:
         self._socket.close()
         await settle()
+
+    async def hears(self, num_messages: int) -> list[Message]:
+        """Read so many messages."""
+        reader = FrameReader()
+        messages: list[Message] = []
+        while len(messages) < num_messages:
+            data = await asyncio.get_running_loop().sock_recv(self._socket, 65536)
+            messages += map(decode, reader.feed(data))
+        return messages
 
     async def hears_the_end(self) -> bool:
         """Read up to the end of the connection."""
@@ -205,12 +216,20 @@ async def test_a_work_that_comes_twice_is_garbage(world: RemoteWorld) -> None:
     assert [log["reason"] for log in logs if log["event"] == "garbage_received"] == ["A work came twice."]
 
 
-@pytest.mark.parametrize(("variant", "sequences"), [("nobody", ([1],)), ("v", ()), ("v", ([1], []))])
+@pytest.mark.parametrize(
+    ("variant", "sequences", "error"),
+    [("nobody", ([1],), NotReadyError), ("v", (), EngineError), ("v", ([1], []), EngineError)],
+)
 async def test_a_work_that_would_break_the_scheduler_is_refused(
-    world: RemoteWorld, variant: str, sequences: tuple[list[int], ...]
+    world: RemoteWorld, variant: str, sequences: tuple[list[int], ...], error: type[Exception]
 ) -> None:
-    with pytest.raises(EngineError, match="does not fit"):
+    with pytest.raises(error, match="Send it again"):
         await world.remote.submit(world.work(*sequences, variant=variant))
+    # A front end that does not check is checked.
+    async with Stranger(world) as stranger:
+        await stranger.say(encode(Submit(work=world.work(*sequences, variant=variant))))
+        (refusal,) = [said for said in await stranger.hears(2) if isinstance(said, Refusal)]
+    assert isinstance(refusal.error, error)
     assert world.backend.statistics().ready
 
 

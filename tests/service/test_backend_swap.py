@@ -263,7 +263,7 @@ async def test_the_canary_holds_new_weights_to_their_own_answers(tmp_path: Path)
     async with started(tmp_path) as world:
         write(tmp_path, seed=2)
         await world.swapping.reload()
-        await world.backend._canary._ask("v")
+        await world.backend._canary._ask("v", world.backend._canary._watched["v"])
         (canary,) = world.backend.statistics().canaries
         assert (canary.ok, canary.num_ok) == (True, 1)
         assert canary.difference < 1e-4
@@ -275,6 +275,6 @@ async def test_a_device_that_loads_once_says_so(tmp_path: Path) -> None:
     write(tmp_path, seed=1)
     (variant,) = load_catalogue(tmp_path / "catalogue.toml")
     with pytest.raises(StartupError, match="restart the service"):
-        engine.prepare(variant, generation=1, digest=None)
+        engine.prepare(variant, generation=1, digest=None).result(10.0)
     engine.stop()
     assert engine.join(10.0)

@@ -178,13 +178,13 @@ def test_variants_with_the_same_tokenizer_read_it_once(
     mini_catalogue: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read: list[str] = []
-    from_file = Tokenizer.from_file
+    from_bytes = Tokenizer.from_bytes
 
-    def counted(path: Path | str) -> Tokenizer:
-        read.append(str(path))
-        return from_file(path)
+    def counted(content: bytes, *, source: str) -> Tokenizer:
+        read.append(source)
+        return from_bytes(content, source=source)
 
-    monkeypatch.setattr(Tokenizer, "from_file", counted)
+    monkeypatch.setattr(Tokenizer, "from_bytes", counted)
     load(mini_catalogue)
     assert len(load_catalogue(mini_catalogue)) > len(read) == 1
 
