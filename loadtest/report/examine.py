@@ -67,7 +67,7 @@ def examine(
     declared = _objectives(runs) if objectives is None else parse_all(objectives)
     frame = pool([run.samples for run in runs])
     scored, answers = score_runs(runs, frame, told)
-    unloaded, unloaded_scores = _unloaded(references, told)
+    unloaded, unloaded_scores = _unloaded(references, frame, told)
     frame = _with_correct(frame, scored)
     agreements = _agreements(frame, answers, unloaded, _tolerances(runs))
     verdicts = {
@@ -198,12 +198,16 @@ def _key(runs: Sequence[RunFiles], rows: pl.DataFrame) -> Key:
 
 
 def _unloaded(
-    references: Sequence[RunFiles], told: Callable[[str, int, int], None]
+    references: Sequence[RunFiles], asked: pl.DataFrame, told: Callable[[str, int, int], None]
 ) -> tuple[dict[str, dict[str, Answer]], dict[str, Mapping[Cell, Score]]]:
-    """Return each arm's unloaded answers by item, and their scores."""
+    """Return each arm's unloaded answers by item, and their scores, of the items that were asked under load.
+
+    A score over other items than those would differ from the loaded one whatever the load did.
+    """
     if not references:
         return {}, {}
     frame = pool([run.samples for run in references])
+    frame = frame.join(asked.select("arm", "item"), on=["arm", "item"], how="semi", maintain_order="left")
     scored, answers = score_runs(references, frame, told)
     by_arm = {arm: unloaded_answers(frame.filter(pl.col("arm") == arm), answers) for arm in scored}
     return by_arm, {arm: found.cells for arm, found in scored.items()}
