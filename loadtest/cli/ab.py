@@ -57,6 +57,9 @@ def ab(  # noqa: PLR0913 - each argument is an option of the command line
     processes: Processes = 1,
     load_cpus: LoadCpus = None,
     strict: Strict = False,
+    gate: Annotated[
+        bool, typer.Option("--gate", help="End with code 4 where B was found slower, or its answers worse.")
+    ] = False,
 ) -> None:
     """Compare two arms of one running server, in random pairs, with an A/A control first."""
     _run(
@@ -79,6 +82,7 @@ def ab(  # noqa: PLR0913 - each argument is an option of the command line
         ),
         out,
         strict=strict,
+        gate=gate,
         load_cpus=load_cpus,
     )
 
@@ -175,7 +179,7 @@ def _declare(wish: Wish, load_cpus: str | None) -> Study:
         stop(ExitCode.USAGE, str(error))
 
 
-def _run(wish: Wish, out: Path, *, strict: bool, load_cpus: str | None) -> None:
+def _run(wish: Wish, out: Path, *, strict: bool, load_cpus: str | None, gate: bool = False) -> None:
     answered = conduct(_declare(wish, load_cpus), out)
     tell(answered)
     if wish.reference == wish.arm and answered.record.verdict.word in (
@@ -183,7 +187,7 @@ def _run(wish: Wish, out: Path, *, strict: bool, load_cpus: str | None) -> None:
         VerdictWord.SLOWER,
     ):
         stop(ExitCode.INVALID, "An arm differs from itself; find out why before comparing anything here.")
-    end(answered.record, strict=strict)
+    end(answered.record, strict=strict, gate=gate)
 
 
 def _data(data: str) -> str:

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 INTERRUPTED = 130  # 128 + SIGINT, as shells say it
 
 
-def study(
+def study(  # noqa: PLR0913 - each argument is an option of the command line
     file: Annotated[Path, typer.Argument(metavar="FILE", help="The study file (TOML).")],
     out: Annotated[
         Path | None, typer.Option(help="Folder for runs and report; an interrupted study goes on there.")
@@ -48,6 +48,9 @@ def study(
     strict: Annotated[
         bool, typer.Option("--strict", help="End with code 6 where the verdict is inconclusive.")
     ] = False,
+    gate: Annotated[
+        bool, typer.Option("--gate", help="End with code 4 where an arm was found slower or worse.")
+    ] = False,
 ) -> None:
     """Run a study's servers, arms and controls, and answer its question with a report."""
     try:
@@ -56,7 +59,7 @@ def study(
         stop(ExitCode.USAGE, str(error))
     answered = conduct(found, out or Path("var") / found.declared.name)
     tell(answered)
-    end(answered.record, strict=strict)
+    end(answered.record, strict=strict, gate=gate)
 
 
 def conduct(found: Study, out: Path, answer: Callable[..., Answered] = answer_study) -> Answered:
@@ -85,10 +88,19 @@ def tell(answered: Answered) -> None:
     typer.echo(f"report: {answered.report}")
 
 
-def end(record: StudyRecord, *, strict: bool) -> NoReturn:
-    """End with the code that says how the study went."""
+def end(record: StudyRecord, *, strict: bool, gate: bool = False) -> NoReturn:
+    """End with the code that says how the study went; "slower" is an answer, and a failure only to a gate."""
     if not record.valid:
         raise typer.Exit(ExitCode.INVALID)
+    if gate and _is_worse(record):
+        raise typer.Exit(ExitCode.REGRESSION)
     if strict and record.verdict.word is VerdictWord.INCONCLUSIVE:
         raise typer.Exit(ExitCode.INCONCLUSIVE)
     raise typer.Exit(ExitCode.OK)
+
+
+def _is_worse(record: StudyRecord) -> bool:
+    """Whether a primary says slower, or a score worse; scores of synthetic variants say nothing."""
+    speaks = not any(arm.synthetic for arm in record.arms)
+    slower = record.verdict.word is VerdictWord.SLOWER
+    return slower or (speaks and any(one.word is VerdictWord.WORSE for one in record.quality))

@@ -157,8 +157,8 @@ def _controls(controls: Controls) -> str:
     if controls.noise is not None:
         said.append(
             f"The reference against itself spreads by a factor of {math.exp(controls.noise.sd):.3g} a unit "
-            f"(p50), so that {controls.noise.planned_units} units find a factor of "
-            f"{math.exp(controls.noise.detectable):.3g}."
+            f"(p50, one standard deviation), so that {controls.noise.planned_units} units find a factor of "
+            f"{math.exp(controls.noise.detectable):.3g} with a power of 80%."
         )
     if controls.positive is not None:
         seen = controls.positive.comparison.log_ratio
