@@ -113,6 +113,22 @@ def test_tabs_switch_between_maps_by_keyboard(browser: Browser, reported_run: Pa
     page.close()
 
 
+@pytest.mark.parametrize("width", WIDTHS.values())
+def test_the_names_of_tasks_stay_in_sight_over_fifty_languages(
+    browser: Browser, reported_run: Path, width: int
+) -> None:
+    page = browser.new_page(viewport={"width": width, "height": 844})
+    page.goto((reported_run / "report.html").as_uri())
+    table = page.locator("table.map:visible").first
+    table.locator("tbody tr").last.scroll_into_view_if_needed()
+    head = table.locator("thead th").last.bounding_box()
+    first = table.locator("tbody tr").first.bounding_box()
+    assert head is not None
+    assert first is not None
+    assert first["y"] < 0 <= head["y"] < 844 - head["height"]
+    page.close()
+
+
 def test_the_numbers_can_be_saved_from_the_page(browser: Browser, reported_run: Path) -> None:
     page = browser.new_page()
     page.goto((reported_run / "report.html").as_uri())
