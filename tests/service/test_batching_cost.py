@@ -225,3 +225,33 @@ def test_the_knee_is_fast_enough_and_nothing_smaller_is(
     enough = 0.95 * max(map(speed, grid))
     assert speed(found) >= enough
     assert all(speed(budget) < enough for budget in grid if budget < found)
+
+
+@settings(max_examples=20, deadline=None)
+@given(coefficients=nonnegative, seed=st.integers(0, 2**32 - 1), drift=st.floats(0.5, 2.0))
+def test_planted_costs_are_found_under_noise_outliers_and_drift(
+    coefficients: tuple[float, float, float], seed: int, drift: float
+) -> None:
+    rng = np.random.default_rng(seed)
+    model = CostModel.fit(warm_up(coefficients))
+    errors = []
+    for place in range(600):
+        crowded = bool(rng.random() < 0.5)
+        lengths = rng.integers(8, 200, size=rng.integers(1, 12)).tolist()
+        # From the middle on everything takes so many times as long; beside others 1.3 times, always.
+        true = measured(lengths, coefficients, (drift if place >= 300 else 1.0) * (1.3 if crowded else 1.0))
+        noise = float(np.exp(rng.normal(0.0, 0.1))) * (3.0 if rng.random() < 0.03 else 1.0)
+        if 200 <= place < 300 or place >= 500:
+            errors.append(abs(model.predict(true.load, crowded=crowded) / true.seconds - 1.0))
+        model = model.refine(replace(true, seconds=noise * true.seconds, crowded=crowded))
+    assert np.quantile(errors, 0.9) < 0.15
+
+
+def test_a_batch_teaches_only_the_level_that_it_ran_at() -> None:
+    model = CostModel.fit(warm_up())
+    load = Load.of([64] * 2)
+    for _ in range(60):
+        model = model.refine(Measurement(load=load, seconds=1.3 * seconds_of(load), crowded=True))
+    assert model.crowded.factor > 1.1
+    assert model.alone.factor == 1.0
+    assert model.predict(load, crowded=True) == pytest.approx(1.3 * seconds_of(load), rel=0.05)
