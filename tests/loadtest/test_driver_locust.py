@@ -195,7 +195,7 @@ def test_metrics_are_served_until_they_are_read_once_more(
             return child.poll() is not None
 
         _eventually(has_ended)
-        said, _ = child.communicate()
+        said, _ = child.communicate(timeout=60)
     assert "Waiting for a last scrape" in said
     assert 'xlmr_load_completed_total{outcome="ok"} 100.0\n' in exported
     (ended,) = (line for line in exported.splitlines() if line.startswith("xlmr_load_run_end_"))
