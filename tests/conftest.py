@@ -6,10 +6,14 @@ import os
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
-# A pause of a shared machine is no fault of the code: what may hang is bounded by pytest-timeout.
-settings.register_profile("project", deadline=None)
+# A pause of a shared machine is no fault of the code: what may hang is bounded by pytest-timeout. Examples
+# are the same every time, so that a change is judged by what it changes; `--hypothesis-profile explore` has
+# others.
+PATIENT = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
+settings.register_profile("project", **PATIENT, derandomize=True)  # type: ignore[arg-type]  # a table
+settings.register_profile("explore", **PATIENT, max_examples=1000)  # type: ignore[arg-type]  # a table
 settings.load_profile("project")
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -59,7 +59,7 @@ def test_longest_first_by_hand(first: int, second: int, room: int, kept: tuple[i
     assert longest_first(first, second, room) == kept
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], deadline=None)
 @given(first=st.integers(1, 40), second=st.integers(1, 40), max_tokens=st.integers(6, 60))
 def test_longest_first_is_the_librarys(
     library: tokenizers.Tokenizer, first: int, second: int, max_tokens: int

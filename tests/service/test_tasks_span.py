@@ -196,7 +196,7 @@ def test_logits_that_are_no_numbers_are_the_engines_failure(
 contexts = st.text(st.sampled_from("ab é.,你好世ไทยง่ายकि\u0301\u200b👩😀½ \n\u3000"), min_size=1, max_size=60)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], deadline=None)
 @given(
     context=contexts,
     top_k=st.integers(1, 20),

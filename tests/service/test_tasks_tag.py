@@ -139,7 +139,7 @@ def test_logits_that_are_no_numbers_are_the_engines_failure(fake_tokenizer: Fake
 words = st.lists(st.text(st.sampled_from("abé你 \u200bก็"), max_size=30), min_size=1, max_size=30)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], deadline=None)
 @given(tokens=words, max_tokens=st.integers(6, 20), data=st.data())
 def test_every_word_gets_the_tag_of_its_own_first_piece(
     fake_tokenizer: FakeTokenizer, tokens: list[str], max_tokens: int, data: st.DataObject
@@ -203,7 +203,7 @@ def test_the_real_tokenizers_pieces_make_the_words_where_spaces_do_not(
 
 
 @example(text="\u00b4\x1f")  # a piece that the library places behind the only word
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], deadline=None)
 @given(
     text=st.text(
         st.sampled_from("ab é.,\u00b4\x1c\x1f\x85你好世界ไทยง่ายकि\u0301\u200b\u200d👩😀½ \n\u3000"),

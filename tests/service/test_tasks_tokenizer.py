@@ -51,7 +51,11 @@ def test_a_piece_belongs_to_the_whitespace_word_that_it_starts_in(
         assert spans[word][0] <= start < spans[word][1]
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=50)
+@settings(
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+    deadline=None,
+    max_examples=50,
+)
 @given(batch=st.lists(texts, max_size=5))
 def test_a_text_is_cut_alike_alone_and_among_others(any_tokenizer: Tokenizer, batch: list[str]) -> None:
     together = any_tokenizer.encode(batch)
@@ -63,7 +67,11 @@ def test_a_text_is_cut_alike_alone_and_among_others(any_tokenizer: Tokenizer, ba
         assert pieces.words.tolist() == alone.words.tolist()
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=50)
+@settings(
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+    deadline=None,
+    max_examples=50,
+)
 @given(batch=st.lists(texts, max_size=5))
 def test_ids_alone_are_the_ids_of_the_pieces(any_tokenizer: Tokenizer, batch: list[str]) -> None:
     alone = any_tokenizer.encode_ids(batch)
