@@ -7,7 +7,7 @@ that a change to the model is judged on what was once served, and needs no machi
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import astuple, dataclass, fields
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -65,7 +65,8 @@ def as_values(served: Served) -> dict[str, Any]:
         str(beside): [(one.load.num_tokens, one.load.num_squares, one.seconds) for one in found]
         for beside, found in served.measured.items()
     }
-    return {"measured": measured, "batches": [asdict(batch) for batch in served.batches]}
+    names = [field.name for field in fields(Batch)]
+    return {"measured": measured, "fields": names, "batches": [astuple(batch) for batch in served.batches]}
 
 
 def of_values(values: Mapping[str, Any]) -> Served:
@@ -77,7 +78,8 @@ def of_values(values: Mapping[str, Any]) -> Served:
         ]
         for beside, found in values["measured"].items()
     }
-    return Served(measured=measured, batches=[Batch(**batch) for batch in values["batches"]])
+    batches = [Batch(**dict(zip(values["fields"], batch, strict=True))) for batch in values["batches"]]
+    return Served(measured=measured, batches=batches)
 
 
 def replay(served: Served) -> list[float]:
