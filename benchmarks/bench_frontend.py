@@ -5,9 +5,10 @@
 The whole path, from socket to socket, tokenization, queue, metrics and log included, on a device that takes
 no time; over that of a bare typed FastAPI endpoint that returns the same JSON, and beside two that also cut
 the texts. Each in a process of its own, whose CPU time (all threads) is divided by its requests; one client
-with kept-alive connections; the four take turns in an order that changes. Then, with a model of true size on
-this CPU, tokens a second served over those of the engine by itself. Writes frontend.md and frontend.json into
-docs/benchmarks. ``--quick`` takes half a minute; its figures are no result and say so.
+with kept-alive connections; they take turns in an order that changes, and for one kind of requests the
+service also without its log and without its queue and engine, so that each part's cost is told. Then, with a
+model of true size on this CPU, tokens a second served over those of the engine by itself. Writes frontend.md
+and frontend.json into docs/benchmarks. ``--quick`` takes half a minute; its figures are no result and say so.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ import uvloop
 from rich.console import Console
 from rich.progress import Progress
 
+from benchmarks import frontend_parts as parts
 from benchmarks import frontend_throughput as throughput
 from benchmarks.frontend_report import ARMS, BARE, CUTTING, NAIVE, SERVICE, Cell, page, table, verdicts
 from benchmarks.frontend_texts import MIXED, PAIRS, Texts, requests_of
@@ -48,6 +50,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parents[1]
 CONCURRENCIES = (1, 16)
 HEADS = ("classify", "embed")
+ALL_ARMS = (*ARMS, *parts.WITHOUT)
 _US_PER_S = 1e6
 _PACKAGES = ("fastapi", "starlette", "uvicorn", "uvloop", "httptools", "pydantic", "tokenizers", "structlog")
 
@@ -60,6 +63,11 @@ class Case:
     mix: str
     concurrency: int
 
+    @property
+    def arms(self) -> tuple[str, ...]:
+        """The servers that are asked: for one kind of requests those without a part, too."""
+        return ALL_ARMS if (self.head, self.mix) == (HEADS[0], PAIRS) else ARMS
+
 
 def start(stack: ExitStack, arguments: argparse.Namespace) -> dict[str, ServerProcess]:
     """Start a server for each arm."""
@@ -69,7 +77,7 @@ def start(stack: ExitStack, arguments: argparse.Namespace) -> dict[str, ServerPr
         arm: stack.enter_context(
             ServerProcess([sys.executable, script, arm, str(arguments.tokenizer), str(folder / f"{arm}.log")])
         )
-        for arm in ARMS
+        for arm in ALL_ARMS
     }
 
 
@@ -93,7 +101,7 @@ async def check_answers(servers: Mapping[str, ServerProcess], texts: Mapping[str
             answers = await ask_once(servers, request)
             for answer in answers.values():
                 answer["outputs"][0]["usage"].pop("truncated")
-            for arm in (NAIVE, CUTTING):
+            for arm in (NAIVE, CUTTING, *parts.WITHOUT):
                 assert answers[arm] == answers[SERVICE], f"{arm} and the service answer differently."
             for answer in answers.values():
                 answer["outputs"][0]["usage"].pop("tokens")
@@ -133,7 +141,7 @@ async def measure(
     ]
     order = random.Random(arguments.seed)  # noqa: S311 - an order, no secret
     found: dict[tuple[Case, str], list[tuple[float, float]]] = {
-        (case, arm): [] for case in cases for arm in ARMS
+        (case, arm): [] for case in cases for arm in case.arms
     }
     others = []
     bar = progress.add_task("measuring", total=arguments.repeats * len(found))
@@ -141,7 +149,7 @@ async def measure(
         before, began = (busy_s(), total_cpu_s(servers.values())), time.perf_counter()
         for case in order.sample(cases, len(cases)):
             requests = requests_of(case.head, texts[case.mix].take(arguments.requests))
-            for arm in order.sample(ARMS, len(ARMS)):
+            for arm in order.sample(case.arms, len(case.arms)):
                 found[case, arm].append(await cost_us(servers[arm], requests, case.concurrency))
                 progress.advance(bar)
         spent = (busy_s() - before[0]) - (total_cpu_s(servers.values()) - before[1])
@@ -149,8 +157,8 @@ async def measure(
     cells = [
         Cell(
             **asdict(case),
-            cpu_us={arm: tuple(cost for cost, _ in found[case, arm]) for arm in ARMS},
-            client_ratio={arm: max(share for _, share in found[case, arm]) for arm in ARMS},
+            cpu_us={arm: tuple(cost for cost, _ in found[case, arm]) for arm in case.arms},
+            client_ratio={arm: max(share for _, share in found[case, arm]) for arm in case.arms},
         )
         for case in cases
     ]
@@ -218,7 +226,11 @@ def main() -> int:
         bar = progress.add_task("with a model", total=arguments.traces * len(texts))
         runs = uvloop.run(throughput.compare(arguments, Path(folder), texts, lambda: progress.advance(bar)))
     record = record_of(arguments, cells, others, runs)
-    tables = {"CPU time a request": table(cells), "Served over offline": throughput.table(runs)}
+    tables = {
+        "CPU time a request": table(cells),
+        "What each part costs": parts.table(cells),
+        "Served over offline": throughput.table(runs),
+    }
     for title, lines in tables.items():
         console.print(f"\n{title}\n{lines}\n", markup=False, highlight=False, soft_wrap=True)
     console.print("\n".join(record["verdicts"]), markup=False, highlight=False, soft_wrap=True)

@@ -79,7 +79,9 @@ def page(record: dict[str, Any], cells: Sequence[Cell], tables: Mapping[str, str
         "device that takes no time; over that of a bare typed FastAPI endpoint that returns the same JSON. "
         "`cutting` is that endpoint, which also cuts the texts on its loop as the service does; `naive` cuts "
         "them by the library's own call. Vocabulary: "
-        f"{record['tokenizer']}; texts: {record['data']}."
+        f"{record['tokenizer']}; texts: {record['data']}. Parts: differences to the service without its log, "
+        "and to one whose backend answers at once; `the rest` is what reading, records, headers and metrics "
+        "take beyond what the bare endpoint's framework does."
     )
     how = (
         f"{record['at']}, commit {environment.get('commit')}{changed}; {environment.get('cpu_model')}, "

@@ -1,8 +1,9 @@
 """The servers that the front end's benchmark compares, all under uvicorn with the same settings.
 
-    python benchmarks/frontend_server.py service|bare|cutting|naive TOKENIZER_JSON LOG_FILE [LEVEL]
+    python benchmarks/frontend_server.py ARM TOKENIZER_JSON LOG_FILE [LEVEL]
 
-``service``: this service as it is shipped, its log in a file, on a device that takes no time. ``bare``: a
+``service``: this service as it is shipped, its log in a file, on a device that takes no time; ``unlogged``:
+without the lines that are no warnings; ``direct``: with a backend that answers at once. ``bare``: a
 typed FastAPI endpoint that takes and returns the same JSON and does nothing. ``cutting``: the same, which
 also cuts the texts, on the event loop, in the service's own way. ``naive``: cuts them by the library's own
 call for pairs. Listens on a free port and says which.
@@ -34,6 +35,7 @@ from service.api.schemas import (  # noqa: TC001 - FastAPI reads annotations
     TextItem,
 )
 from service.app import create_app, create_service
+from service.domain import Outcome
 from service.observability.logs import configure_logs
 from service.server import server_config
 from service.settings import read_settings
@@ -43,6 +45,8 @@ if TYPE_CHECKING:
 
     from tokenizers import Tokenizer
 
+    from service.domain import Work
+    from service.service import Service
     from service.settings import Settings
 
 _BACKLOG = 2048
@@ -132,6 +136,18 @@ def service_counter(tokenizer_file: str) -> Callable[[TextItem], int]:
     return count
 
 
+def answer_at_once(service: Service) -> None:
+    """Leave queue, cost model and engine out of a service."""
+    rows = {CLASSIFY: np.array(LOGITS, dtype=np.float32), EMBED: vector()}
+
+    async def submit(work: Work) -> Outcome:
+        return Outcome(
+            logits=tuple(rows[work.lane.variant] for _ in work.sequences), queue_s=0.0, infer_s=0.0
+        )
+
+    service.backend.submit = submit  # type: ignore[method-assign]  # the rest of it stays as it is
+
+
 async def serve(app: FastAPI, settings: Settings, ready: asyncio.Event | None) -> None:
     """Listen, say where, and serve until standard input ends."""
     listener = socket.create_server((HOST, 0), backlog=_BACKLOG)
@@ -150,11 +166,12 @@ def main() -> None:
     arm, tokenizer_file, log_file, *level = sys.argv[1:]
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # as service/cli.py
     with Path(log_file).open("w", encoding="utf-8") as log:
-        configure_logs(level=level[0] if level else "info", form="json", stream=log)
+        shown = "warning" if arm == "unlogged" else "info"
+        configure_logs(level=level[0] if level else shown, form="json", stream=log)
         ready = None
         settings = read_settings(catalogue=Path("none.toml"))
         match arm:
-            case "service":
+            case "service" | "unlogged" | "direct":
                 ready = asyncio.Event()
 
                 def fail() -> None:
@@ -166,6 +183,8 @@ def main() -> None:
                     on_ready=ready.set,
                     on_failure=fail,
                 )
+                if arm == "direct":
+                    answer_at_once(service)
                 app = create_app(settings, service)
             case "cutting":
                 app = plain_app(service_counter(tokenizer_file))

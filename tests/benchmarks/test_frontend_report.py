@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from benchmarks import frontend_parts as parts
 from benchmarks.frontend_report import Cell, table, verdicts
 from benchmarks.frontend_throughput import Run, ratios, verdict
 
@@ -36,6 +37,19 @@ def test_the_table_has_a_line_for_each_cell() -> None:
     head, rule, line = table([cell((150.0, 340.0))]).splitlines()
     assert head.count("|") == rule.count("|") == line.count("|")
     assert "1.60 (1.50-1.70)" in line
+
+
+def test_parts_are_differences_within_a_repeat_and_add_up_to_the_service() -> None:
+    cpu_us = {"bare": (100.0, 110.0), "cutting": (280.0, 300.0), "naive": (0.0, 0.0)}
+    cpu_us |= {"service": (500.0, 540.0), "unlogged": (460.0, 510.0), "direct": (400.0, 430.0)}
+    whole = Cell(head="classify", mix="XNLI pairs", concurrency=1, cpu_us=cpu_us, client_ratio={})
+    found = parts.parts_of(whole)
+    assert [spread.middle for spread in found.values()] == [105.0, 185.0, 105.0, 35.0, 90.0]
+    assert found["line in the log"].least == 30.0
+    lines = parts.table([whole, cell((150.0, 340.0))]).splitlines()
+    assert len(lines) == 8
+    assert "100 to 110" in lines[2]
+    assert lines[-1].startswith("| service | 520 (500 to 540)")
 
 
 def run(offline: float, served: float) -> Run:
