@@ -49,7 +49,7 @@ class UsageError(Exception):
 @app.command("list")
 def list_variants(
     catalogue: Annotated[
-        Path, typer.Option(help="A catalogue.toml; by default the one of this package.")
+        Path, typer.Option(help="A catalogue.toml.", show_default="the one of this package")
     ] = _SHIPPED,
 ) -> None:
     """List the variants of a catalogue, with their lineage and what is known of a checkpoint."""

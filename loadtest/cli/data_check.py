@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 def check(
     *,
     folder: Annotated[str, typer.Argument(metavar="DIR", help="Folder of data sets, or 'bundled'.")],
-    tasks: Annotated[str, typer.Option(help=f"'all' or some of {','.join(Task)}.")] = ALL,
+    tasks: Annotated[str, typer.Option(help=f"'all' or some of {', '.join(Task)}.")] = ALL,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
 ) -> None:
     """Say what a folder holds of each task in each language, and where the rest comes from."""

@@ -33,7 +33,7 @@ from loadtest.trace.selection import ALL, parse_languages, parse_tasks
 def fetch(  # noqa: PLR0913 - each argument is an option of the command line
     *,
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of data sets; made if need be.")],
-    tasks: Annotated[str, typer.Option(help=f"'all' or some of {','.join(Task)}.")] = ALL,
+    tasks: Annotated[str, typer.Option(help=f"'all' or some of {', '.join(Task)}.")] = ALL,
     languages: Annotated[str, typer.Option(help="'all' or two-letter codes.")] = ALL,
     accept_licence: Annotated[
         str, typer.Option(help="Tasks whose licence you have read and agree to, e.g. xnli,udpos.")

@@ -30,7 +30,7 @@ def stats(  # noqa: PLR0913 - each argument is an option of the command line
     *,
     tokenizer: Annotated[Path, typer.Option(help="A tokenizer.json.")],
     data: Annotated[str, typer.Option(help="Folder of data sets, or 'bundled' for the sample.")] = BUNDLED,
-    tasks: Annotated[str, typer.Option(help=f"'all' or some of {','.join(Task)}.")] = ALL,
+    tasks: Annotated[str, typer.Option(help=f"'all' or some of {', '.join(Task)}.")] = ALL,
     languages: Annotated[str, typer.Option(help="'all' or two-letter codes.")] = ALL,
     limit: Annotated[
         int | None, typer.Option(min=1, help="Items a task and language, drawn by the seed; else all.")

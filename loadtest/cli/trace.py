@@ -30,7 +30,7 @@ def trace(  # noqa: PLR0913 - each argument is an option of the command line
     *,
     data: Annotated[str, typer.Option(help="Folder of data sets, or 'bundled' for the sample.")],
     out: Annotated[Path, typer.Option(help="Folder to write; must not exist.")],
-    tasks: Annotated[str, typer.Option(help=f"'all' or some of {','.join(Task)}.")] = ALL,
+    tasks: Annotated[str, typer.Option(help=f"'all' or some of {', '.join(Task)}.")] = ALL,
     languages: Annotated[str, typer.Option(help="'all' or two-letter codes, e.g. en,sw,yo.")] = ALL,
     limit: Annotated[
         int | None, typer.Option(min=1, help="Items a task and language, drawn by the seed; else all.")
@@ -45,8 +45,8 @@ def trace(  # noqa: PLR0913 - each argument is an option of the command line
     arrivals: Annotated[
         str,
         typer.Option(
-            help="constant:RATE, poisson:RATE, gamma:RATE:CV, onoff:.., replay:FILE[:SPEED], offline or "
-            "closed:N."
+            help="constant:RATE, poisson:RATE, gamma:RATE:CV, onoff:.., piecewise:.., sine:.., "
+            "replay:FILE[:SPEED], offline or closed:N; a wrong one lists them all."
         ),
     ] = "offline",
     duration: Annotated[float, typer.Option(min=0.001, help="Seconds of arrivals.")] = 60.0,
@@ -61,7 +61,7 @@ def trace(  # noqa: PLR0913 - each argument is an option of the command line
     force: Annotated[bool, typer.Option("--force", help="Replace a trace at --out.")] = False,
     deviations: Annotated[
         str,
-        typer.Option(help=f"Departures from the benchmark's requests: some of {','.join(DEVIATIONS)}."),
+        typer.Option(help=f"Departures from the benchmark's requests: some of {', '.join(DEVIATIONS)}."),
     ] = "",
 ) -> None:
     """Build a trace: items, gold answers and a schedule of arrivals, from XTREME-R's data."""

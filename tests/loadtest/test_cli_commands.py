@@ -9,6 +9,8 @@ import pytest
 from typer.testing import CliRunner
 
 from loadtest.cli import COMMANDS, app, load
+from loadtest.datasets.tasks import Task
+from loadtest.trace.requests import DEVIATIONS
 
 HEAVY = {"sklearn", "scipy", "statsmodels", "altair", "polars", "numpy", "seqeval", "locust", "gevent"}
 
@@ -36,6 +38,17 @@ def test_every_command_can_be_called(name: str) -> None:
     done = CliRunner().invoke(app, [name, "--help"])
     assert done.exit_code == 0
     assert f"Usage: root {name} " in done.output
+
+
+@pytest.mark.parametrize(
+    ("words", "names"),
+    [(["trace"], [*Task, *DEVIATIONS]), (["data", "check"], [*Task]), (["data"], ["fetch"])],
+)
+def test_a_narrow_terminal_shows_every_name_of_a_list(words: list[str], names: list[str]) -> None:
+    done = CliRunner().invoke(app, [*words, "--help"], env={"COLUMNS": "80"})
+    shown = set(done.output.replace("│", " ").replace(",", " ").replace(".", " ").split())
+    assert set(names) <= shown
+    assert "completion" not in done.output
 
 
 def test_a_command_that_is_not_there_is_told_with_its_neighbour() -> None:
