@@ -121,6 +121,7 @@ def test_a_spoilt_manifest_is_found_out(name: str, spoil: Any) -> None:
 def test_the_pod_may_do_nothing_that_it_need_not() -> None:
     pod = manifest("deployment")["spec"]["template"]["spec"]
     assert pod["automountServiceAccountToken"] is False
+    assert pod["enableServiceLinks"] is False  # a Service named xlmr would set XLMR_PORT, a setting here
     assert pod["securityContext"]["runAsNonRoot"] is True
     assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
     (container,) = pod["containers"]
