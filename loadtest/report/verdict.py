@@ -100,5 +100,5 @@ def _objectives(objectives: tuple[ObjectiveVerdict, ...]) -> Strip:
     if unknown:
         sentence = f"{len(unknown)} of {total} could not be told: {unknown[0].sentence}"
         return Strip(tone=Tone.NEUTRAL, word="unclear", sentence=sentence)
-    sentence = f"{objectives[0].sentence}" if len(objectives) == 1 else f"All {total} met."
+    sentence = f"{objectives[0].sentence}" if len(objectives) == 1 else f"{len(objectives)} of {total} met."
     return Strip(tone=Tone.GOOD, word="met", sentence=sentence)

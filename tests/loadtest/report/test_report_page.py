@@ -251,6 +251,7 @@ def test_a_map_of_long_durations_is_in_seconds_which_fit_a_phone(reported_run: P
     [
         ({}, "valid The run measured the server. No objective was declared."),
         ({"objectives": ["p50<10s"]}, "met p50<10s met"),
+        ({"objectives": ["p50<10s", "p50<20s"]}, "met 2 of 2 objectives met."),
         ({"objectives": ["p50<1ms"]}, "missed 1 of 1 objective missed: p50<1ms missed"),
         ({"objectives": ["p99<10s"]}, "unclear 1 of 1 objective could not be told: p99<10s"),
         ({"objectives": ["p50<10s"], "gauges": {"steal_ratio": 0.4}}, "invalid Steal: 40 %"),
