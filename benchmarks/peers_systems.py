@@ -190,6 +190,7 @@ def systems() -> tuple[System, ...]:
             candidates=(
                 {"threads": 2, "workers": 1, "batch_size": 8, "wait_s": 0.002},
                 {"threads": 1, "workers": 2, "batch_size": 8, "wait_s": 0.002},
+                {"threads": 1, "workers": 2, "batch_size": 1, "wait_s": 0.0},
             ),
             packages=("litserve", "transformers", "torch"),
             requirements="litserve.txt",
@@ -217,6 +218,7 @@ def systems() -> tuple[System, ...]:
             candidates=(
                 {"threads": 2, "replicas": 1, "batch_size": 8, "wait_s": 0.002},
                 {"threads": 1, "replicas": 2, "batch_size": 8, "wait_s": 0.002},
+                {"threads": 1, "replicas": 2, "batch_size": 1, "wait_s": 0.0},
             ),
             packages=("ray", "transformers", "torch"),
             requirements="ray.txt",

@@ -9,7 +9,7 @@ from __future__ import annotations
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.engine_report import Spread, markdown, ratio
+from benchmarks.engine_report import QUIET_RATIO, Spread, markdown, ratio
 from loadtest.analysis.percentiles import exact
 
 if TYPE_CHECKING:
@@ -102,6 +102,19 @@ def verdicts(parts: Mapping[str, Any]) -> list[str]:
     return [f"{goal}: {'met' if found.middle >= GOAL_RATIO else 'MISSED'} ({found})"]
 
 
+def _crowds(cells: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Say in how many measurements other processes had more of the cores than they should."""
+    shares = [cell["others_ratio"] for cell in cells if "others_ratio" in cell]
+    crowded = [share for share in shares if share > QUIET_RATIO]
+    if not crowded:
+        return []
+    said = (
+        f"**Not quiet: in {len(crowded)} of {len(shares)} measurements other processes had more than "
+        f"{QUIET_RATIO:.0%} of the cores (up to {max(crowded):.0%}).**"
+    )
+    return [said]
+
+
 def page(record: Mapping[str, Any]) -> str:
     """Return the results as Markdown."""
     parts = record["parts"]
@@ -124,5 +137,5 @@ def page(record: Mapping[str, Any]) -> str:
             f"{environment.get('num_cores')} cores; {told['size']} size, {told['repeats']} repeats, "
             f"seed {told['seed']}."
         )
-        texts += [f"## {title}", where, lines]
+        texts += [f"## {title}", where, *_crowds(told["cells"]), lines]
     return "\n\n".join(texts) + "\n"

@@ -1,4 +1,8 @@
-"""The service as a user starts it, on a free port: where it listens, and the CPU time of its processes."""
+"""The service as a user starts it, on a free port: where it listens, and the CPU time of its processes.
+
+Rules: nothing polls; the service says that it is ready in its log, which comes through a pipe, after it has
+written its ready file; a service that ends before closes the pipe.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +11,10 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
-from typing import Self
+from typing import IO, Self
 
 from benchmarks.http_client import Address
 from benchmarks.server_process import ServerError, cpu_s
@@ -17,7 +22,7 @@ from benchmarks.server_process import ServerError, cpu_s
 _ROOT = Path(__file__).resolve().parents[1]
 _START_S = 420.0
 _END_S = 30.0
-_LOOK_S = 0.1
+_TAIL_CHARACTERS = 2000
 
 
 class Serving:
@@ -32,13 +37,16 @@ class Serving:
         self._ready = folder / f"ready-{time.monotonic_ns()}.json"
         self.log = folder / f"{self._ready.stem}.log"
         command = [sys.executable, "-m", "service", "--catalogue", str(catalogue), "--port", "0"]
-        command += ["--ready-file", str(self._ready)]
+        command += ["--ready-file", str(self._ready), "--log-format", "json", "--log-level", "info"]
         for name, value in options.items():
             command += [f"--{name.replace('_', '-')}", str(value)]
-        with self.log.open("wb") as log:
-            self._process = subprocess.Popen(
-                command, stdout=log, stderr=log, start_new_session=True, cwd=_ROOT
-            )
+        self._process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True, cwd=_ROOT
+        )
+        assert self._process.stdout is not None
+        self._said = threading.Event()
+        self._reader = threading.Thread(target=self._read, args=(self._process.stdout,), daemon=True)
+        self._reader.start()
         try:
             self.address = self._wait()
         except ServerError:
@@ -65,18 +73,36 @@ class Serving:
         except subprocess.TimeoutExpired:
             os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
+        self._reader.join(_END_S)
+
+    def _read(self, lines: IO[bytes]) -> None:
+        """Keep the log, and tell of its being ready, or of its end."""
+        with lines, self.log.open("wb") as log:
+            for line in lines:
+                log.write(line)
+                log.flush()
+                if not self._said.is_set() and _says_ready(line) and self._ready.exists():
+                    self._said.set()
+        self._said.set()
 
     def _wait(self) -> Address:
-        until = time.monotonic() + _START_S
-        while time.monotonic() < until:
-            if self._process.poll() is not None:
-                tail = self.log.read_text(encoding="utf-8", errors="replace")[-2000:]
-                raise ServerError(f"The service ended with {self._process.returncode}:\n{tail}")
-            if self._ready.exists():
-                told = json.loads(self._ready.read_text(encoding="utf-8"))
-                return Address(host=told["host"], port=int(told["port"]))
-            time.sleep(_LOOK_S)
-        raise ServerError(f"The service did not start within {_START_S:.0f} s.")
+        if not self._said.wait(_START_S):
+            raise ServerError(f"The service did not start within {_START_S:.0f} s.")
+        try:
+            told = json.loads(self._ready.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            status = self._process.wait()
+            tail = self.log.read_text(encoding="utf-8", errors="replace")[-_TAIL_CHARACTERS:]
+            raise ServerError(f"The service ended with {status}:\n{tail}") from None
+        return Address(host=told["host"], port=int(told["port"]))
+
+
+def _says_ready(line: bytes) -> bool:
+    try:
+        said = json.loads(line)
+    except ValueError:
+        return False
+    return isinstance(said, dict) and said.get("event") == "ready"
 
 
 def _family(pid: int) -> list[int]:
