@@ -187,7 +187,8 @@ def troubled(trouble: Trouble, catalogue: Path, folder: Path) -> Iterator[tuple[
     Gives its host and port, and what makes it read its catalogue again. ``folder``: for files of its own.
     """
     switches, stop = Switches(), threading.Event()
-    options: dict[str, Any] = {"canary_interval_s": CANARY_S} | trouble.options
+    # A device that is stuck stays so: what a restart would change is not what is looked at here.
+    options: dict[str, Any] = {"canary_interval_s": CANARY_S, "stuck_batch_s": 0} | trouble.options
     if trouble.prepare is not None:
         prepare = trouble.prepare
         options["make_device"] = lambda: prepare(switches)
