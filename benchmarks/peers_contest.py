@@ -78,7 +78,9 @@ class Contest:
         figure = figure_of(cell)
         whole = rounds_of(self.records, cell.name, figure)
         standing, found = list(self.peers), list[Left]()
-        for number, bar in enumerate(self.grid.bars, 1):
+        for number, bar in list(enumerate(self.grid.bars, 1))[
+            : (cell.most_rounds or self.grid.num_rounds) - 1
+        ]:
             so_far = {
                 peer: {when: value for when, value in whole.get(peer, {}).items() if when < number}
                 for peer in standing

@@ -122,6 +122,20 @@ def test_who_was_left_out_is_neither_missing_nor_the_best() -> None:
     ]
 
 
+def test_a_cell_of_fewer_rounds_is_asked_of_nobody_later_and_nobody_is_left_out_of_what_is_not_asked() -> (
+    None
+):
+    few = Cell(kind=Kind.EMBED, mix=Mix.XNLI, load=Load.CLOSED, level=16, duration_s=5, most_rounds=2)
+    grid = Grid(name="made up", num_rounds=3, cells=(few,), bars=(0.8, 0.9))
+    records = [
+        record(peer, 0, few, throughput_per_s=value) for peer, value in (("first", 10.0), ("second", 8.5))
+    ]
+    made = contest(records, grid)
+    assert [made.cells("second", number) for number in range(3)] == [[few], [few], []]
+    assert made.cells("float32", 2) == []
+    assert made.left_out() == []
+
+
 def test_each_goal_of_the_quick_grid_is_asked_of_its_form_and_the_best_peer_in_two_rounds_or_more() -> None:
     grid = quick()
     made = contest([], grid)
