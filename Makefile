@@ -55,7 +55,7 @@ bench-metrics: $(STAMP) ## measure what metrics and traces cost a request (a min
 bench-frontend: $(STAMP) ## measure the HTTP path around the model (five minutes) into docs/benchmarks
 	$(BIN)/python benchmarks/bench_frontend.py
 
-bench-scale: $(STAMP) ## measure how cost grows with load, variants, length and HTTP processes (half an hour)
+bench-scale: $(STAMP) ## measure how cost grows with load, variants, length and HTTP processes (fifteen minutes; goes on where it ended)
 	$(BIN)/python benchmarks/bench_scale.py
 
 bench-cost: $(STAMP) ## measure how well the cost of a batch is predicted (four minutes) into docs/benchmarks
