@@ -20,9 +20,10 @@ _WIDTH, _HEIGHT = 300, 170
 _AXES = {
     "load": ("share", "offered load / closed loop", ("p50_ms", "p95_ms"), "latency, ms"),
     "variants": ("variants", "variants at equal load", ("per_s",), "requests/s"),
-    "length": ("length", "tokens a text", ("cpu_us",), "CPU a request, us"),
+    "length": ("length", "tokens a text", ("cpu_us",), "CPU a request, ms"),
     "workers": ("workers", "HTTP processes", ("per_s",), "requests/s"),
 }
+_DIVISORS = {"cpu_us": 1e3}
 _NAMES = {"p50_ms": "p50", "p95_ms": "p95", "per_s": "requests/s", "cpu_us": "CPU"}
 
 
@@ -31,6 +32,7 @@ def chart(parts: Mapping[str, Any]) -> str:
     panels = [_panel(part, parts[part]["cells"]) for part in TITLES if part in parts]
     drawing = (
         alt.concat(*panels, columns=2)
+        .resolve_scale(color="independent")  # each panel has lines of its own, and its own legend
         .configure(background="#ffffff", font=FONT, padding=10)
         .configure_view(stroke=None)
         .configure_axis(
@@ -43,7 +45,7 @@ def chart(parts: Mapping[str, Any]) -> str:
 def _panel(part: str, cells: list[dict[str, Any]]) -> Any:
     key, along, fields, up = _AXES[part]
     rows = [
-        {"x": line[key], "y": line[field], "line": _name(part, line, field)}
+        {"x": line[key], "y": line[field] / _DIVISORS.get(field, 1.0), "line": _name(part, line, field)}
         for line in lines_of(part, cells)
         for field in fields
         if line[field] is not None
@@ -54,7 +56,12 @@ def _panel(part: str, cells: list[dict[str, Any]]) -> Any:
     data = alt.Data(values=rows)  # type: ignore[no-untyped-call]  # altair leaves it untyped
     base = alt.Chart(data, title=TITLES[part], width=_WIDTH, height=_HEIGHT).encode(
         x=alt.X("x:Q", title=along, scale=scale, axis=alt.Axis(values=sorted({row["x"] for row in rows}))),
-        y=alt.Y("y:Q", title=up, scale=alt.Scale(type="log") if logarithmic else alt.Scale(zero=True)),
+        y=alt.Y(
+            "y:Q",
+            title=up,
+            scale=alt.Scale(type="log") if logarithmic else alt.Scale(zero=True),
+            axis=alt.Axis(tickCount=5),
+        ),
         color=alt.Color(
             "line:N",
             scale=alt.Scale(domain=names, range=[_FIRST, _SECOND]),

@@ -60,3 +60,5 @@ def test_every_part_has_a_table_and_a_panel() -> None:
     drawn = chart(parts)
     assert drawn.startswith("<svg")
     assert all(title in drawn for title in tables)
+    # Each panel has a legend of its own lines: the axes' titles are all that says requests/s.
+    assert [drawn.count(f">{said}<") for said in ("1 at once", "16 at once", "requests/s")] == [1, 1, 2]
