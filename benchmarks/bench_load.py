@@ -3,10 +3,11 @@
     python benchmarks/bench_load.py [--quick] [--only rate,queues,..] [--at-most S] [--out docs/benchmarks]
 
 Runs each part as a program of its own, one after the other: rates and lateness against a null server, queues
-against closed forms, a stall, and the calibration of every interval. Each writes load-PART.md (its table and
-what it means) and load-PART.json (every repeat, with environment and commit). A call that was stopped, or
-that ``--at-most S`` ended (status 75), goes on with the next. ``--quick`` tries every part in about three
-minutes, into a folder of its own; its figures are no result and say so. Exit status 1 where a part failed.
+against closed forms, capacities and their ratio, a stall, and the calibration of every interval. Each writes
+load-PART.md (its table and what it means) and load-PART.json (every repeat, with environment and commit). A
+call that was stopped, or that ``--at-most S`` ended (status 75), goes on with the next. ``--quick`` tries
+every part in about four minutes, into a folder of its own; its figures are no result and say so. Exit status
+1 where a part failed.
 """
 
 from __future__ import annotations
@@ -34,6 +35,9 @@ class Part:
 PARTS = (
     Part(name="rate", title="Rates that one core sends on time", script="bench_load_rate.py"),
     Part(name="queues", title="Queues against their closed forms", script="bench_load_queues.py"),
+    Part(
+        name="capacity", title="Capacities of two servers, and their ratio", script="bench_load_capacity.py"
+    ),
     Part(name="stall", title="A stall, in an open and in a closed loop", script="bench_load_stall.py"),
     Part(name="statistics", title="Coverage of every interval", script="bench_statistics.py"),
 )

@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 
     from loadtest.report.records import Summary
 
-MAX_INVALID = 3  # in a row
+# In a row, where a probe of the sweep is one run of each arm. A single stall of the host is an invalid run
+# where runs are short; five in a row are no luck.
+MAX_INVALID = 5
 
 
 class NothingFoundError(Exception):

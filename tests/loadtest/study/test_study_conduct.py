@@ -185,9 +185,9 @@ def test_a_probe_that_is_not_valid_is_made_again(study_of: Callable[[str], Study
 def test_a_search_whose_probes_are_never_valid_ends(study_of: Callable[[str], Study], tmp_path: Path) -> None:
     conducting, queue = conductor(study_of(SEARCHED), tmp_path / "out", EQUAL)
     queue.invalid = ("probe-",)
-    with pytest.raises(NothingValidError, match=r"3 probes in a row at .* were not valid: late"):
+    with pytest.raises(NothingValidError, match=r"5 probes in a row at .* were not valid: late"):
         conducting.conduct()
-    assert len([name for name in queue.made if name.startswith("probe-")]) == 3
+    assert len([name for name in queue.made if name.startswith("probe-")]) == 5
 
 
 def test_the_mix_is_that_of_open_schedules(study_of: Callable[[str], Study], tmp_path: Path) -> None:
