@@ -9,11 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from loadtest.driver.begin import Wanted, begin_run
 from loadtest.driver.errors import UsageError
 from loadtest.driver.plan import FILE_NAME, read_plan
-from loadtest.driver.prepare import Request, prepare
-from loadtest.driver.run_record import Setup, write_setup
-from loadtest.trace.arm import load_arm
 
 if TYPE_CHECKING:
     from loadtest.driver.plan import Plan
@@ -64,29 +62,21 @@ def plan_of(options: Options, out: Path, target: str | None, trace: TraceSource,
         return read_plan(options.prepared / FILE_NAME)
     if not target or options.arm is None:
         raise UsageError("Say what to measure: --host http://HOST:PORT --arm FILE [--out DIR].")
-    index = None if options.out is None else out / "index"
-    request = Request(
+    wanted = Wanted(
+        source=trace,
+        arm=options.arm,
         target=target,
+        out=out,
+        index=None if options.out is None else out / "index",
         replicate=options.replicate,
         timeout_s=options.timeout_s,
         max_inflight=options.max_inflight,
         ready_timeout_s=options.ready_timeout_s,
-        index=index,
+        command=tuple(sys.argv),
     )
-    arm = load_arm(options.arm)
-    prepared = prepare(trace, arm, request, watcher)
-    if index is None:
+    prepared = begin_run(wanted, watcher).prepared
+    if wanted.index is None:
         logger.info("No --out: nothing is kept, and answers of retrieval tasks are not scored.")
     for sentence in prepared.match.deviations:
         logger.warning("%s", sentence)
-    setup = Setup(
-        trace=trace.folder,
-        header=trace.load().header,
-        index=index,
-        arm=arm,
-        prepared=prepared,
-        objectives=(),
-        command=tuple(sys.argv),
-    )
-    write_setup(out, setup)
     return prepared.plan

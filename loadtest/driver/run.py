@@ -7,6 +7,7 @@ import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
+from loadtest.driver.begin import Wanted, begin_run
 from loadtest.driver.collect import PARTS_FOLDER
 from loadtest.driver.errors import EngineError, UsageError
 from loadtest.driver.exporter import LAST_SCRAPE_S, LiveMetrics, RunLabels, exporting
@@ -14,10 +15,9 @@ from loadtest.driver.finish import RunResult, finish
 from loadtest.driver.launch import Launch, last_words, launch
 from loadtest.driver.outcome import FILE_NAME as OUTCOME_FILE
 from loadtest.driver.outcome import Fate, Outcome, Status, WorkerOutcome, write_outcome
-from loadtest.driver.prepare import Request, Watcher, prepare
-from loadtest.driver.run_record import Setup, check_fresh, write_setup
+from loadtest.driver.prepare import Watcher
+from loadtest.driver.run_record import check_fresh
 from loadtest.driver.trace_source import TraceSource
-from loadtest.trace.arm import load_arm
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -136,31 +136,27 @@ def _metrics(options: RunOptions, show: Show) -> Iterator[LiveMetrics]:
 
 
 def _run(options: RunOptions, watcher: Show, live: LiveMetrics) -> RunResult:
-    source, arm = TraceSource(options.trace), load_arm(options.arm)
-    index = options.index or options.out / "index"
-    request = Request(
+    wanted = Wanted(
+        source=TraceSource(options.trace),
+        arm=options.arm,
         target=options.target,
+        out=options.out,
+        index=options.index or options.out / "index",
         replicate=options.replicate,
         timeout_s=options.timeout_s,
         max_inflight=options.max_inflight,
         ready_timeout_s=options.ready_timeout_s,
-        index=index,
-    )
-    prepared = prepare(source, arm, request, watcher)
-    watcher.prepared(prepared.match.deviations)
-    setup = Setup(
-        trace=options.trace,
-        header=source.load().header,
-        index=index,
-        arm=arm,
-        prepared=prepared,
         objectives=options.objectives,
         command=options.command,
     )
-    write_setup(options.out, setup)
+    setup = begin_run(wanted, watcher)
+    watcher.prepared(setup.prepared.match.deviations)
     live.begin(
         RunLabels(
-            run=options.out.resolve().name, arm=arm.name, trace=setup.header.name, target=prepared.plan.target
+            run=options.out.resolve().name,
+            arm=setup.arm.name,
+            trace=setup.header.name,
+            target=setup.prepared.plan.target,
         )
     )
 
