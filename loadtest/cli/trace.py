@@ -13,7 +13,7 @@ from loadtest.cli.exits import ExitCode, note, stop
 from loadtest.datasets.examples import DataError
 from loadtest.datasets.library import Library, open_library
 from loadtest.datasets.tasks import LANGUAGES, TASKS, Task
-from loadtest.trace.arrivals import LawError
+from loadtest.trace.arrivals import LawError, Replay
 from loadtest.trace.arrivals_file import load_law
 from loadtest.trace.build import Recipe, build_trace
 from loadtest.trace.items import TraceError
@@ -86,6 +86,8 @@ def trace(  # noqa: PLR0913 - each argument is an option of the command line
         header = _build(library, recipe, out, replace=force)
     except (TraceError, DataError, LawError) as error:
         stop(ExitCode.USAGE, str(error))
+    if isinstance(law, Replay) and (num_cut := law.num_cut(duration)):
+        note(f"{num_cut} recorded arrivals come after {duration:g} s and are left out (--duration)")
     _report(header, selection, out)
 
 

@@ -5,6 +5,8 @@ Plain blocking calls; under Locust the sockets below yield to the hub by themsel
 
 from __future__ import annotations
 
+import socket
+import ssl
 import time
 from typing import TYPE_CHECKING, Any, Self
 
@@ -118,9 +120,23 @@ class ServiceClient:
 
 
 def _reason(error: httpx2.HTTPError) -> str:
-    if isinstance(error, httpx2.ConnectError):
-        return "nobody accepts connections there"
-    return f"{type(error).__name__} {error}".strip()
+    said = str(error).rstrip(".")
+    if not isinstance(error, httpx2.ConnectError):
+        return f"{type(error).__name__} {said}".strip()
+    match _root(error):
+        case ssl.SSLError():
+            return f"no TLS connection comes about ({said})"
+        case socket.gaierror():
+            return f"no machine of this name is known ({said})"
+        case _:
+            return "nobody accepts connections there"
+
+
+def _root(error: BaseException) -> BaseException:
+    """Return what an error came of in the end."""
+    while (below := error.__cause__ or error.__context__) is not None:
+        error = below
+    return error
 
 
 def _title(reply: httpx2.Response) -> str:

@@ -140,6 +140,10 @@ def _message(flaw: Any) -> str:
             return "This key is unknown here; leave it out."
         case "missing":
             return "This key is missing."
+        case "model_type" | "model_attributes_type":
+            return "This must be an object."
+        case "too_short":
+            return "This list is empty; give one at least."
         case _:
             message: str = flaw["msg"]
             return message.removeprefix("Value error, ")

@@ -141,6 +141,11 @@ def test_replayed_arrivals_come_from_their_file(data: Path, tmp_path: Path) -> N
     result = _trace(data, out, "--tasks", "xnli", "--arrivals", f"replay:{log}", "--duration", "2")
     assert result.exit_code == 0, result.output
     assert [arrival.t_us for arrival in load_trace(out).arrivals] == [0, 250_000, 500_000]
+    assert "left out" not in result.stderr
+    short = _trace(
+        data, tmp_path / "short", "--tasks", "xnli", "--arrivals", f"replay:{log}", "--duration", "0.3"
+    )
+    assert "1 recorded arrivals come after 0.3 s and are left out (--duration)" in short.stderr
 
 
 def test_the_sample_that_comes_with_the_project_makes_a_trace_of_every_cell(tmp_path: Path) -> None:

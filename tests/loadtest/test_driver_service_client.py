@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import socket
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
@@ -10,6 +12,13 @@ from loadtest.driver.errors import TargetError
 from loadtest.driver.service_client import Refusal, ServiceClient
 from loadtest.driver.wire import parse_target
 from tests.loadtest.driver_world import CARD, null_server
+
+
+class Silent(BaseHTTPRequestHandler):
+    """A server of plain HTTP that says nothing on the console."""
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - its name in the base class
+        """Leave out."""
 
 
 def test_a_target_that_wakes_up_late_is_waited_for() -> None:
@@ -30,6 +39,28 @@ def test_nobody_there_is_told_with_what_to_do() -> None:
     ):
         client.wait_until_ready(0.3, lambda words, _: said.append(words))
     assert said
+
+
+def test_a_name_that_nobody_has_is_told_as_such() -> None:
+    """``.invalid`` never resolves (RFC 6761)."""
+    with (
+        ServiceClient(parse_target("http://nobody.invalid")) as client,
+        pytest.raises(TargetError, match="no machine of this name is known"),
+    ):
+        client.variants()
+
+
+def test_a_server_that_speaks_no_tls_is_told_as_such() -> None:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Silent) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        with (
+            ServiceClient(parse_target(f"https://127.0.0.1:{server.server_port}")) as client,
+            pytest.raises(TargetError, match="no TLS connection comes about"),
+        ):
+            client.variants()
+        server.shutdown()
+        thread.join()
 
 
 @pytest.mark.parametrize("body", ["<html>", "{}", "[]", '{"variants": 3}', '{"variants": ["a"]}'])

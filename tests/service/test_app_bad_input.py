@@ -164,6 +164,15 @@ def check_problem(response: httpx2.Response, status: int, slug: str) -> dict[str
     return problem
 
 
+@pytest.mark.parametrize(
+    ("body", "says"),
+    [(b"[]", "This must be an object."), (b'{"inputs": []}', "This list is empty; give one at least.")],
+)
+def test_what_is_wrong_is_said_in_the_words_of_the_api(server: Served, body: bytes, says: str) -> None:
+    reply = server.client.post("/v1/variants/classify/predict", content=body)
+    assert [flaw["msg"] for flaw in reply.json()["errors"]] == [says]
+
+
 @pytest.mark.parametrize("name", WHOLE_REQUEST)
 def test_a_request_that_is_wrong_as_a_whole(server: Served, name: str) -> None:
     body, variant, status, slug = WHOLE_REQUEST[name]

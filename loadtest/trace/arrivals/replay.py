@@ -49,6 +49,10 @@ class Replay(Law):
         times = self._replayed_us()
         return times[times < duration_s * MICROSECONDS]
 
+    def num_cut(self, duration_s: float) -> int:
+        """Return how many recorded arrivals the duration leaves out."""
+        return int(np.count_nonzero(self._replayed_us() >= duration_s * MICROSECONDS))
+
     def _replayed_us(self) -> NDArray[np.int64]:
         if self.recorded_us is None:
             raise LawError(f"{self.file} was not read; load the law from its file before drawing from it.")
