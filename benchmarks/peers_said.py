@@ -27,10 +27,10 @@ def where(record: dict[str, Any], grid: Grid) -> str:
         f"{mix}: {one['items']} texts of {one['mean_tokens']:g} tokens on average (p95 {one['p95_tokens']})"
         for mix, one in setup["lengths"].items()
     )
-    when = f"{sessions[0]['at']} to {sessions[-1]['at']}" if sessions else "not measured yet"
+    when = " and ".join(dict.fromkeys((sessions[0]["at"], sessions[-1]["at"]))) if sessions else "never yet"
     return (
         f"XLM-R {setup['size']} (random weights, {setup['vocab_size']:,} ids), one text or pair a request, "
-        f"float32 but where said otherwise. {when}, commit {', '.join(commits)}; {last.get('cpu_model')}, "
+        f"float32 but where said otherwise. Begun {when}, commit {', '.join(commits)}; {last.get('cpu_model')}, "
         f"{last.get('num_cores')} cores. {_took(record)}Grid {grid.name}: {grid.num_rounds} rounds, servers "
         f"in another order in each, seed {setup['seed']}. Texts: {setup['texts']}; {lengths}. Tokenizer: "
         f"{setup['tokenizer']}. Medians over rounds, with the range in brackets; a ratio is taken within a "
