@@ -32,7 +32,8 @@ def where(record: dict[str, Any], grid: Grid) -> str:
         f"XLM-R {setup['size']} (random weights, {setup['vocab_size']:,} ids), one text or pair a request, "
         f"float32 but where said otherwise. Begun {when}, commit {', '.join(commits)}; "
         f"{last.get('cpu_model')}, {last.get('num_cores')} cores. {_took(record)}Grid {grid.name}: "
-        f"{grid.num_rounds} rounds, servers in another order in each, seed {setup['seed']}. Texts: {setup['texts']}; {lengths}. Tokenizer: "
+        f"{grid.num_rounds} rounds, servers in another order in each, seed {setup['seed']}. "
+        f"Texts: {setup['texts']}; {lengths}. Tokenizer: "
         f"{setup['tokenizer']}. Medians over rounds, with the range in brackets; a ratio is taken within a "
         "round. Every latency of every round is in the JSON file beside this one."
     )
