@@ -185,14 +185,6 @@ class Tokenizers:
         self._by_digest: dict[str, Tokenizer] = {}
         self._lock = threading.Lock()
 
-    def get(self, path: Path | str) -> Tokenizer:
-        """Return what ``Tokenizer.from_file`` gives, read once.
-
-        Raises:
-            TokenizerError: as there.
-        """
-        return self.read(path)[1]
-
     def read(self, path: Path | str) -> tuple[str, Tokenizer]:
         """Return the digest of a file's content (SHA-256 in hexadecimal), and its tokenizer, read once.
 

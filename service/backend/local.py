@@ -18,7 +18,7 @@ import structlog
 
 from service.backend.canary import Canary
 from service.backend.pending import PendingWorks, too_late
-from service.backend.phase import WHY_NOT_READY
+from service.backend.phase import REPLACED, WHY_NOT_READY
 from service.backend.roster import Roster
 from service.backend.stuck import Limit, limit_s
 from service.batching.cost import CostModel, knee
@@ -131,7 +131,7 @@ class LocalBackend:
         if self._phase is not Phase.READY:
             raise NotReadyError(WHY_NOT_READY[self._phase])
         if not self._roster.takes(work.lane):
-            raise NotReadyError("The variant was replaced while this request came in. Send it again.")
+            raise NotReadyError(REPLACED)
         now = self._clock.time()
         if work.deadline is not None and work.deadline <= now:
             raise too_late()
@@ -346,10 +346,11 @@ class LocalBackend:
         share = 1 / self._num_replicas if batch.beside else 1.0
         self._engine_busy_s += engine_s * share
         self._num_batches += 1
+        shape = self._roster.shape_of(batch.lane)
         structlog.get_logger().debug(
             "batch_ran",
-            dtype=self._roster.shape_of(batch.lane).dtype,
-            layer=self._roster.shape_of(batch.lane).layer,
+            dtype=shape.dtype,
+            layer=shape.layer,
             beside=batch.beside,
             crowded=batch.crowded,
             sequences=len(batch.items),

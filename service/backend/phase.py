@@ -16,3 +16,4 @@ WHY_NOT_READY = MappingProxyType(
         Phase.CLOSED: "The service has shut down. Send the request to another instance, or later.",
     }
 )
+REPLACED = "The variant was replaced while this request came in. Send it again."

@@ -23,7 +23,7 @@ from service.backend.link import Link
 from service.backend.messages import Answer, Cancel, Read, Refusal, State, Submit, decode, encode
 from service.backend.naming import Naming
 from service.backend.pending import too_late
-from service.backend.phase import WHY_NOT_READY
+from service.backend.phase import REPLACED, WHY_NOT_READY
 from service.domain import BackendStatistics, Phase
 from service.errors import NotReadyError, QueueFullError
 
@@ -43,7 +43,6 @@ _UNKNOWN = BackendStatistics(
 _BETWEEN_TRIES_S = 0.2
 # Long enough for a busy machine; what the backend said last stands in for one that takes longer.
 _READ_S = 2.0
-_REPLACED = "The variant was replaced while this request came in. Send it again."
 
 
 class RemoteBackend:
@@ -115,7 +114,7 @@ class RemoteBackend:
             raise NotReadyError(WHY_NOT_READY[self._phase_now()])
         theirs = self._naming.theirs(work.lane.variant)
         if theirs is None:
-            raise NotReadyError(_REPLACED)
+            raise NotReadyError(REPLACED)
         if work.deadline is not None and work.deadline <= self._clock.time():
             raise too_late()
         link.send(_submit_frame(work, theirs))

@@ -253,14 +253,14 @@ def test_files_of_equal_content_share_a_tokenizer(tmp_path: Path, monkeypatch: p
 
     monkeypatch.setattr(Tokenizer, "from_bytes", counted)
     shelf = Tokenizers()
-    first, second, other = (shelf.get(place) for place in places)
+    first, second, other = (shelf.read(place)[1] for place in places)
     assert first is second
     assert other is not first
-    assert shelf.get(str(places[0])) is first
+    assert shelf.read(str(places[0]))[1] is first
     assert read == ["a.json", "c.json"]
     # What was replaced on the disk is another tokenizer.
     places[0].write_bytes(content + b"  ")
-    assert shelf.get(places[0]) is not first
+    assert shelf.read(places[0])[1] is not first
     # What was read is found by what was in the file, wherever that is, as long as it is wanted.
     digest = hashlib.sha256(content).hexdigest()
     assert shelf.read(places[1]) == (digest, first)
@@ -272,4 +272,4 @@ def test_files_of_equal_content_share_a_tokenizer(tmp_path: Path, monkeypatch: p
 
 def test_a_file_that_is_not_there_is_told_in_one_line(tmp_path: Path) -> None:
     with pytest.raises(TokenizerError, match=r"absent\.json: not a tokenizer.json that can be used"):
-        Tokenizers().get(tmp_path / "absent.json")
+        Tokenizers().read(tmp_path / "absent.json")
