@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from loadtest.cli.exits import ExitCode, stop
-from loadtest.cli.study import conduct, end, tell
+from loadtest.cli.study import conduct, end, end_stopped, tell
 from loadtest.report.study_record import VerdictWord
 from loadtest.study.answer import answer_capacity
 from loadtest.study.by_hand import Wish, declare
@@ -169,6 +169,7 @@ def capacity(  # noqa: PLR0913 - each argument is an option of the command line
     answered = conduct(_declare(wish, load_cpus), out, answer_capacity)
     typer.echo(answered.record.verdict.sentence)
     typer.echo(f"report: {answered.report}")
+    end_stopped(answered)
     raise typer.Exit(ExitCode.OK if answered.record.valid else ExitCode.INVALID)
 
 
@@ -182,6 +183,7 @@ def _declare(wish: Wish, load_cpus: str | None) -> Study:
 def _run(wish: Wish, out: Path, *, strict: bool, load_cpus: str | None, gate: bool = False) -> None:
     answered = conduct(_declare(wish, load_cpus), out)
     tell(answered)
+    end_stopped(answered)
     if wish.reference == wish.arm and answered.record.verdict.word in (
         VerdictWord.FASTER,
         VerdictWord.SLOWER,

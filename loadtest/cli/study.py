@@ -19,7 +19,7 @@ from loadtest.report.study_record import VerdictWord
 from loadtest.report.terminal import print_study
 from loadtest.study.answer import Answered, answer_study
 from loadtest.study.cores import on_cores
-from loadtest.study.study_file import NothingValidError, Study, StudyError, load_study
+from loadtest.study.study_file import Study, StudyError, load_study
 from loadtest.trace.arm import ArmError
 from loadtest.trace.arrivals import LawError
 from loadtest.trace.items import TraceError
@@ -59,6 +59,7 @@ def study(  # noqa: PLR0913 - each argument is an option of the command line
         stop(ExitCode.USAGE, str(error))
     answered = conduct(found, out or Path("var") / found.declared.name)
     tell(answered)
+    end_stopped(answered)
     end(answered.record, strict=strict, gate=gate)
 
 
@@ -71,8 +72,6 @@ def conduct(found: Study, out: Path, answer: Callable[..., Answered] = answer_st
     except KeyboardInterrupt:
         note(f"Stopped; the same command goes on with what is missing in {out}.")
         raise typer.Exit(INTERRUPTED) from None
-    except NothingValidError as error:
-        stop(ExitCode.INVALID, str(error))
     except (StudyError, DataError, TraceError, LawError, ArmError, DriverError) as error:
         stop(ExitCode.USAGE, str(error))
     except ReportError as error:
@@ -86,6 +85,13 @@ def tell(answered: Answered) -> None:
     verdict = answered.record.verdict
     console.print(f"\n{verdict.word.value.upper()}: {verdict.paragraph}", markup=False, highlight=False)
     typer.echo(f"report: {answered.report}")
+
+
+def end_stopped(answered: Answered) -> None:
+    """End where the plan was not gone on with: 3 where no rate meets the objective, else 5; else return."""
+    if answered.stopped is not None:
+        code = ExitCode.OBJECTIVE_MISSED if answered.stopped.missed else ExitCode.INVALID
+        stop(code, str(answered.stopped))
 
 
 def end(record: StudyRecord, *, strict: bool, gate: bool = False) -> NoReturn:

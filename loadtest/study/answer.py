@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
 from loadtest.report.html import write_report
@@ -16,6 +16,8 @@ from loadtest.study.folder import open_folder
 from loadtest.study.record import build_record, capacity_record
 from loadtest.study.replay import Replayer
 from loadtest.study.segments import Segments, build_base, mix_of
+from loadtest.study.stopped_record import stopped_record
+from loadtest.study.study_file import StoppedError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -40,10 +42,11 @@ class Screen(Watch, Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answered:
-    """A study's record, and the page that shows it."""
+    """A study's record, and the page that shows it; ``stopped``: why its plan was not gone on with."""
 
     record: StudyRecord
     report: Path
+    stopped: StoppedError | None = None
 
 
 def answer_study(
@@ -55,13 +58,21 @@ def answer_study(
 ) -> Answered:
     """Run what is missing of a study, judge it, and write `study.json`, `summary.json` and `report.html`.
 
+    A study that cannot go on with its plan has a page too, once it has measured something; it says why.
+
     Raises:
         StudyError: the study cannot be run as declared.
         DataError, TraceError, ArmError: data, trace or arms do not fit.
         ReportError: a file of a run is damaged.
     """
     conductor = _conductor(study, out, command, screen)
-    made = conductor.conduct()
+    try:
+        made = conductor.conduct()
+    except StoppedError as stopped:
+        if stopped.made is None:
+            raise
+        record = stopped_record(study, stopped, conductor.target, " ".join(command))
+        return replace(_save(record, conductor.folder, screen), stopped=stopped)
     record = build_record(study, conductor.folder, made, conductor.target, " ".join(command))
     return _save(record, conductor.folder, screen)
 
@@ -69,9 +80,15 @@ def answer_study(
 def answer_capacity(study: Study, out: Path, *, command: tuple[str, ...], screen: Screen) -> Answered:
     """Find the capacity of a study's reference arm alone; raises as ``answer_study`` does."""
     conductor = _conductor(study, out, command, screen)
-    made = conductor.find_capacity()
-    record = capacity_record(study, made, conductor.target, " ".join(command))
-    return _save(record, conductor.folder, screen)
+    said = " ".join(command)
+    try:
+        made = conductor.find_capacity()
+    except StoppedError as stopped:
+        if stopped.made is None:
+            raise
+        record = capacity_record(study, stopped.made, conductor.target, said, str(stopped))
+        return replace(_save(record, conductor.folder, screen), stopped=stopped)
+    return _save(capacity_record(study, made, conductor.target, said), conductor.folder, screen)
 
 
 def _save(record: StudyRecord, folder: StudyFolder, screen: Screen) -> Answered:

@@ -8,6 +8,7 @@ from loadtest.analysis.capacity import capacity, capacity_ratio
 from loadtest.analysis.equivalence import Direction, pairs_needed, verdict_of
 from loadtest.analysis.interval import log_student_interval
 from loadtest.report.study_record import Capacity, Comparison, Correction, Margin, Probe, VerdictWord
+from loadtest.study.capacity_search import Swept, block_of, goodput_of, latency_of
 from loadtest.study.comparisons import interval_of
 from loadtest.study.measures import Measure
 
@@ -15,17 +16,45 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from loadtest.analysis.interval import Interval
-    from loadtest.study.capacity_search import Swept, Target
+    from loadtest.study.capacity_search import Target
+    from loadtest.study.made import Probed
     from loadtest.study.study_file import StudyFile
 
 _LEVEL = 0.95
 # Student's t over two runs is 12.7 times their standard error: a bar that hides the chart and says nothing.
 _MIN_RUNS = 3
+NOT_FOUND = "not found: a search's own probes"
 
 
 def capacities(swept: Swept, target: Target) -> tuple[Capacity, ...]:
     """Return each arm's capacity, for the record."""
     return tuple(_capacity(arm, swept, target) for arm in swept.blocks if swept.blocks[arm])
+
+
+def probed_so_far(probed: Sequence[Probed], target: Target) -> tuple[Capacity, ...]:
+    """Return the rates that a search has probed, by arm; probes that were not valid are left out."""
+    valid = [one for one in probed if one.summary.valid]
+    arms = dict.fromkeys(one.arm for one in valid)
+    of = {arm: [one for one in valid if one.arm == arm] for arm in arms}
+    seen = Swept(
+        blocks={arm: tuple(block_of(one.summary, one.rate_per_s) for one in of[arm]) for arm in arms},
+        latencies_s={arm: tuple(latency_of(one.summary, target.share) for one in of[arm]) for arm in arms},
+        goodputs_per_s={arm: tuple(goodput_of(one.summary) for one in of[arm]) for arm in arms},
+        reason="",
+    )
+    return tuple(
+        Capacity(
+            arm=arm,
+            objective=target.text,
+            objective_s=target.limit_s,
+            percentile=target.share,
+            rate_per_s=None,
+            interval=None,
+            method=NOT_FOUND,
+            probes=_probes(arm, seen),
+        )
+        for arm in arms
+    )
 
 
 def ratio(swept: Swept, target: Target, declared: StudyFile, arm: str) -> Comparison | None:
@@ -79,8 +108,13 @@ def _capacity(arm: str, swept: Swept, target: Target) -> Capacity:
         rate_per_s=found.rate_per_s,
         interval=interval_of(found.interval),
         method=found.method.value,
-        probes=tuple(_probe(rate, arm, swept) for rate in sorted({block.rate_per_s for block in blocks})),
+        probes=_probes(arm, swept),
     )
+
+
+def _probes(arm: str, swept: Swept) -> tuple[Probe, ...]:
+    rates = sorted({block.rate_per_s for block in swept.blocks[arm]})
+    return tuple(_probe(rate, arm, swept) for rate in rates)
 
 
 def _probe(rate_per_s: float, arm: str, swept: Swept) -> Probe:

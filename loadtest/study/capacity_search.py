@@ -127,9 +127,8 @@ def _sweep(found: Mapping[str, Found], plan: Plan, probing: Probing, rng: Genera
         rates = {arm: middle * ratio for arm, middle in middles.items()}
         for arm, summary in probing.swept(rates, rng).items():
             blocks[arm].append(block_of(summary, rates[arm]))
-            latencies[arm].append(_latency(summary, plan.target))
-            goodput = summary.overall.goodput
-            goodputs[arm].append(None if goodput is None else goodput.per_s)
+            latencies[arm].append(latency_of(summary, plan.target))
+            goodputs[arm].append(goodput_of(summary))
     return Swept(
         blocks={arm: tuple(seen) for arm, seen in blocks.items()},
         latencies_s={arm: tuple(seen) for arm, seen in latencies.items()},
@@ -141,10 +140,13 @@ def _sweep(found: Mapping[str, Found], plan: Plan, probing: Probing, rng: Genera
 def plan_of(table: CapacityTable, target: Target, start_per_s: float) -> Plan:
     """Return how to search for a declared objective.
 
-    A search gets half the sweep's blocks at a rate: it decides where to look, and nothing else.
+    A search gets half the sweep's blocks at a rate: it decides where to look, and nothing else. It goes no
+    lower than to a rate at which one request of a probe may be late and the objective met all the same.
     """
+    fewest = 1 / (1 - target.share)
     return Plan(
         start_per_s=start_per_s,
+        lowest_per_s=min(start_per_s, fewest / table.replicate_s),
         target=target.share,
         num_blocks=(table.replicates + 1) // 2,
         num_sweep_blocks=table.replicates,
@@ -159,7 +161,13 @@ def block_of(summary: Summary, rate_per_s: float) -> Block:
     return Block(rate_per_s=rate_per_s, num_requests=num, num_in_time=round(ratio * num))
 
 
-def _latency(summary: Summary, share: float) -> float | None:
+def goodput_of(summary: Summary) -> float | None:
+    """Return how many requests a second a run answered within the objective."""
+    goodput = summary.overall.goodput
+    return None if goodput is None else goodput.per_s
+
+
+def latency_of(summary: Summary, share: float) -> float | None:
     """Return a run's percentile; None where it has none, or unfinished requests reach into it."""
     name, latency = f"p{share * 100:.0f}", summary.overall.latency_s
     found: float | None = None if name in latency.lower_bounds else getattr(latency, name, None)

@@ -9,30 +9,33 @@ so that an interrupted study goes on where it was; a server whose runs are all t
 from __future__ import annotations
 
 import contextlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import groupby
 from typing import TYPE_CHECKING, Protocol
 
-from loadtest.analysis.design import Design, plan
-from loadtest.driver.errors import DriverError
-from loadtest.report.records import Summary
+from loadtest.analysis.design import plan
+from loadtest.driver.errors import DriverError, UsageError
+from loadtest.report.summary import read_summary
 from loadtest.study.capacity_search import Swept, Target, plan_of, search
 from loadtest.study.cores import parse_cpus
-from loadtest.study.made import Made
+from loadtest.study.declared_design import design_of
+from loadtest.study.made import Made, Probed
+from loadtest.study.no_capacity import given_up, no_capacity
 from loadtest.study.observed import Observed
 from loadtest.study.replay import Replay, Wanted, unloaded_name
 from loadtest.study.segments import OFFLINE, UNLOADED, Segments
 from loadtest.study.server import Server, Starting, Watched, running
 from loadtest.study.start_rate import mixed_rate, shares_by_cell
-from loadtest.study.study_file import NothingValidError, Study, StudyError
+from loadtest.study.study_file import StoppedError, Study, StudyError
 from loadtest.trace.seeds import streams
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from loadtest.analysis.design import Block
     from loadtest.driver.run import Show
+    from loadtest.report.records import Summary
     from loadtest.study.fitting import Fits
     from loadtest.study.folder import StudyFolder
 
@@ -52,10 +55,11 @@ class Watch(Protocol):
 
 @dataclass(slots=True, kw_only=True)
 class Conductor:
-    """Conducts one study.
+    """Conducts one study, once.
 
-    ``num_begun`` counts the runs of this sitting and the ones found complete; ``looked_at``: the server that
-    was last found to fit every arm.
+    ``num_begun`` counts the runs of this sitting and the ones found complete; ``fresh``: those that this
+    sitting made; ``looked_at``: the server that was last found to fit every arm. What ``Made`` holds gathers
+    in the fields of its names.
     """
 
     study: Study
@@ -68,37 +72,24 @@ class Conductor:
     num_begun: int = 0
     looked_at: Server | None = None
     total: int | None = None
+    fresh: set[str] = field(default_factory=set)
+    unloaded: dict[str, Summary] = field(default_factory=dict)
+    at_once: Summary | None = None
+    capacity_per_s: float = 0.0
+    swept: Swept | None = None
+    probed: list[Probed] = field(default_factory=list)
+    blocks: list[Observed] = field(default_factory=list)
 
     def conduct(self) -> Made:
         """Make every run that is missing.
 
         Raises:
-            StudyError: a server does not start, or a run cannot be made.
+            StoppedError: the plan cannot be gone on with; it tells what was made.
+            StudyError: a server does not start, or a run cannot be made as declared.
         """
-        declared = self.study.declared
-        blocks = plan(self._design(), streams(declared.seed).order)
-        arms = (declared.reference, *declared.compared)
-        with contextlib.ExitStack() as kept:
-            server = kept.enter_context(Starting(lambda: self._server("first")))
-            unloaded = {arm: self._unloaded(arm, server) for arm in arms}
-            at_once = self._at_once(server)
-            at_most = self._at_most_per_s(at_once, unloaded[declared.reference])
-            capacity_per_s, swept = self._capacity(at_most, server)
-            self.total = self.num_begun + len(blocks)
-            observed: list[Observed] = []
-            if declared.num_restarts == 1:
-                observed = [self._block(block, capacity_per_s, server) for block in blocks]
-                blocks = ()
-        for restart, together in groupby(blocks, key=lambda block: block.restart):
-            with Starting(partial(self._server, f"restart-{restart:03d}")) as server:
-                observed += [self._block(block, capacity_per_s, server) for block in together]
-        return Made(
-            unloaded=unloaded,
-            capacity_per_s=capacity_per_s,
-            swept=swept,
-            blocks=tuple(observed),
-            at_once=at_once,
-        )
+        with self._telling():
+            self._conduct()
+        return self._so_far()
 
     def find_capacity(self) -> Made:
         """Make only what the reference arm's capacity takes.
@@ -106,34 +97,58 @@ class Conductor:
         Raises:
             StudyError: as ``conduct``.
         """
-        reference = self.study.declared.reference
+        arms = (self.study.declared.reference,)
+        with self._telling(), Starting(lambda: self._server("first")) as server:
+            self._find_capacity(arms, self._first(arms, server), server)
+        return self._so_far()
+
+    def _conduct(self) -> None:
+        declared = self.study.declared
+        blocks = plan(design_of(declared), streams(declared.seed).order)
+        arms = (declared.reference, *declared.compared)
         with Starting(lambda: self._server("first")) as server:
-            unloaded = {reference: self._unloaded(reference, server)}
-            at_once = self._at_once(server)
-            swept = self.sweep((reference,), self._at_most_per_s(at_once, unloaded[reference]), server)
+            at_most = self._first(arms, server)
+            if declared.capacity.method == "offline":
+                self.capacity_per_s = at_most
+            else:
+                self._find_capacity(arms, at_most, server)
+            self.total = self.num_begun + len(blocks)
+            if declared.num_restarts == 1:
+                self._make(blocks, server)
+                return
+        for restart, together in groupby(blocks, key=lambda block: block.restart):
+            with Starting(partial(self._server, f"restart-{restart:03d}")) as server:
+                self._make(together, server)
+
+    @contextlib.contextmanager
+    def _telling(self) -> Iterator[None]:
+        """Give an error that stops the plan what was made before it, once that is enough for a page."""
+        try:
+            yield
+        except StoppedError as stopped:
+            stopped.made = None if self.at_once is None else self._so_far()
+            raise
+
+    def _so_far(self) -> Made:
         return Made(
-            unloaded=unloaded,
-            capacity_per_s=swept.capacity_of(reference, self.target) or 0.0,
-            swept=swept,
-            blocks=(),
-            at_once=at_once,
+            unloaded=self.unloaded,
+            capacity_per_s=self.capacity_per_s,
+            swept=self.swept,
+            blocks=tuple(self.blocks),
+            at_once=self.at_once,
+            probed=tuple(self.probed),
         )
 
-    def _design(self) -> Design:
-        declared = self.study.declared
-        design, controls = declared.design, declared.controls
-        return Design(
-            reference=declared.reference,
-            arms=declared.compared,
-            num_pairs=design.pairs,
-            num_restarts=declared.num_restarts,
-            load_ratios=tuple(design.load_ratios),
-            control_load_ratio=design.primary_load_ratio,
-            num_aa_pairs=controls.aa_pairs,
-            control=controls.positive,
-            num_control_pairs=0 if controls.positive is None else controls.positive_pairs,
-            num_offline_pairs=design.offline_pairs,
-        )
+    def _first(self, arms: tuple[str, ...], server: Starting) -> float:
+        """Make the runs before all others, and return at most how many requests a second are answered."""
+        for arm in arms:
+            self.unloaded[arm] = self._unloaded(arm, server)
+        self.at_once = self._at_once(server)
+        return self._at_most_per_s(self.at_once, self.unloaded[arms[0]])
+
+    def _make(self, blocks: Iterable[Block], server: Starting) -> None:
+        for block in blocks:
+            self.blocks.append(self._block(block, server))
 
     @contextlib.contextmanager
     def _server(self, name: str) -> Iterator[Server]:
@@ -161,7 +176,7 @@ class Conductor:
         wanted = Wanted(name="all-at-once", arm=self.study.declared.reference, trace=trace)
         at_once = self._run(wanted, server)
         if not at_once.overall.throughput_per_s:
-            raise StudyError(
+            raise StoppedError(
                 f"the server answered nothing of {self.folder.run('all-at-once')}; its summary.json says why"
             )
         return at_once
@@ -172,24 +187,28 @@ class Conductor:
         assert rate, "A run without an answer is no rate, and was refused. This is a bug."
         return mixed_rate(rate, unloaded, shares_by_cell(self.segments.base, self.segments.mix))
 
-    def _capacity(self, at_most_per_s: float, server: Starting) -> tuple[float, Swept | None]:
-        """Return the reference's capacity in requests a second, and the sweep that it comes from."""
-        declared = self.study.declared
-        if declared.capacity.method == "offline":
-            return at_most_per_s, None
-        swept = self.sweep((declared.reference, *declared.compared), at_most_per_s, server)
-        found = swept.capacity_of(declared.reference, self.target)
-        if swept.invalid:
-            raise NothingValidError(f"no capacity under {self.target.text}: {swept.reason}")
-        if found is None:
-            raise StudyError(
-                f"no capacity under {self.target.text}: {swept.reason or 'the sweep did not hold it'}; "
-                "declare a looser objective, or capacity.method = 'offline'"
-            )
-        return found, swept
+    def _find_capacity(self, arms: tuple[str, ...], at_most_per_s: float, server: Starting) -> None:
+        """Find the first arm's capacity in requests a second, in a sweep with all of them.
 
-    def sweep(self, arms: tuple[str, ...], at_most_per_s: float, server: Starting) -> Swept:
-        """Search for the first arm's capacity and sweep around it with all of them."""
+        Where an earlier sitting gave up since its probes were not valid, those are made again: the machine
+        may be quieter now.
+        """
+        swept = self._sweep(arms, at_most_per_s, server)
+        stale = given_up(self.probed)
+        if swept.invalid and self.fresh.isdisjoint(stale):
+            for name in stale:
+                self.folder.forget(name)
+            swept = self._sweep(arms, at_most_per_s, server)
+        if swept.blocks:
+            self.swept = swept
+        found = swept.capacity_of(arms[0], self.target)
+        if found is None:
+            raise no_capacity(swept, self.probed, self.target)
+        self.capacity_per_s = found
+
+    def _sweep(self, arms: tuple[str, ...], at_most_per_s: float, server: Starting) -> Swept:
+        """Search for each arm's capacity and sweep around it with all of them."""
+        self.probed.clear()
         table = self.study.declared.capacity
         return search(
             arms,
@@ -207,13 +226,14 @@ class Conductor:
             _PROBES + number,
             self.study.declared.capacity.replicate_s,
         )
-        return self._run(
-            Wanted(name=f"probe-{number:03d}-{arm}", arm=arm, trace=trace, replicate=number), server
-        )
+        wanted = Wanted(name=f"probe-{number:03d}-{arm}", arm=arm, trace=trace, replicate=number)
+        summary = self._run(wanted, server)
+        self.probed.append(Probed(name=wanted.name, arm=arm, rate_per_s=rate_per_s, summary=summary))
+        return summary
 
-    def _block(self, block: Block, capacity_per_s: float, server: Starting) -> Observed:
+    def _block(self, block: Block, server: Starting) -> Observed:
         number = _BLOCKS + block.segment
-        rate = None if block.load_ratio is None else block.load_ratio * capacity_per_s
+        rate = None if block.load_ratio is None else block.load_ratio * self.capacity_per_s
         if rate is None:
             trace = self.segments.once(f"segment-{block.segment:03d}", OFFLINE, number, None)
         else:
@@ -227,8 +247,8 @@ class Conductor:
     def _run(self, wanted: Wanted, server: Starting) -> Summary:
         self.num_begun += 1
         if self.folder.is_complete(wanted.name):
-            text = (self.folder.run(wanted.name) / "summary.json").read_text(encoding="utf-8")
-            return Summary.model_validate_json(text)
+            return read_summary(self.folder.run(wanted.name))
+        self.fresh.add(wanted.name)
         show = self.watch.begin(wanted.name, self.num_begun, self.total)
         started = server()
         watched = Watched.show(show, started)
@@ -237,9 +257,11 @@ class Conductor:
                 self.fits(started.url, watched.waiting)
                 self.looked_at = started
             summary = self.replay(wanted, started.url, watched)
+        except UsageError as error:
+            raise StudyError(f"{wanted.name}: {error}") from error
         except DriverError as error:
             started.check(wanted.name)
-            raise StudyError(f"{wanted.name}: {error}") from error
+            raise StoppedError(f"{wanted.name}: {error}") from error
         if not started.alive():
             self.folder.forget(wanted.name)
         started.check(wanted.name)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from loadtest.report.study_record import StudyArm, StudyRecord
 from loadtest.study.answer_scores import quality_of
-from loadtest.study.capacity_found import capacities, ratio
+from loadtest.study.capacity_found import capacities, probed_so_far, ratio
 from loadtest.study.comparisons import Comparer
 from loadtest.study.controls import judge_controls
 from loadtest.study.departures import departures, doubtful
@@ -43,7 +43,7 @@ def build_record(study: Study, folder: StudyFolder, made: Made, target: Target, 
     ratios = _capacity_ratios(made, target, declared)
     quality = quality_of(declared, folder, rng)
     fits = tuple(filter(None, (token_fit(arm, summary) for arm, summary in made.unloaded.items())))
-    synthetic = _synthetic(made)
+    synthetic = synthetic_arms(made)
     first, *others = declared.compared
     return StudyRecord(
         name=declared.name,
@@ -61,40 +61,37 @@ def build_record(study: Study, folder: StudyFolder, made: Made, target: Target, 
         comparisons=(*compared, *(ratios[arm] for arm in others if arm in ratios)),
         aa=controls.aa,
         positive_control=controls.positive,
-        capacities=_capacities(made, target),
+        capacities=capacities_of(made, target),
         capacity_ratio=ratios.get(first),
         offline=offline_rates(made.blocks, (declared.reference, *declared.compared)),
         quality=tuple(one for found in quality.values() for one in found),
         token_fits=fits,
-        design=_design(study, made),
+        design=design_record(study, made),
         environment=made.unloaded[declared.reference].environment,
         deviations=departures(declared, made),
     )
 
 
-def capacity_record(study: Study, made: Made, target: Target, command: str) -> StudyRecord:
-    """Tell what a search for one arm's capacity found."""
+def capacity_record(
+    study: Study, made: Made, target: Target, command: str, stopped: str | None = None
+) -> StudyRecord:
+    """Tell what a search for one arm's capacity found; ``stopped``: why it found none."""
     declared = study.declared
     reference = declared.reference
-    found = _capacities(made, target)
+    found = capacities_of(made, target)
     summary = made.unloaded[reference]
     return StudyRecord(
         name=declared.name,
         question=f"How many requests a second does {reference} answer under {target.text}?",
-        valid=bool(found),
-        reasons=() if found or made.swept is None else (made.swept.reason,),
-        verdict=capacity_answer(
-            reference,
-            found[0] if found else None,
-            target.text,
-            "" if made.swept is None else made.swept.reason,
-        ),
+        valid=stopped is None,
+        reasons=() if stopped is None else (f"{stopped.rstrip('.')}.",),
+        verdict=capacity_answer(reference, found[0] if found else None, target.text, stopped),
         command=command,
         reference=reference,
         arms=(StudyArm(name=reference, synthetic=any(v.synthetic for v in summary.variants)),),
         runs=tuple(preliminary(made)),
         capacities=found,
-        design=_design(study, made),
+        design=design_record(study, made),
         environment=summary.environment,
         deviations=(*doubtful(made), *summary.deviations),
     )
@@ -134,23 +131,25 @@ def _capacity_ratios(made: Made, target: Target, declared: StudyFile) -> dict[st
     return {arm: compared for arm, compared in found.items() if compared is not None}
 
 
-def _synthetic(made: Made) -> frozenset[str]:
+def synthetic_arms(made: Made) -> frozenset[str]:
     """Return the arms that some synthetic variant answers for."""
     runs = [*made.unloaded.items(), *((run.block.arm, run.summary) for run in made.blocks)]
     return frozenset(arm for arm, summary in runs if any(variant.synthetic for variant in summary.variants))
 
 
-def _capacities(made: Made, target: Target) -> tuple[Capacity, ...]:
-    return () if made.swept is None else capacities(made.swept, target)
+def capacities_of(made: Made, target: Target) -> tuple[Capacity, ...]:
+    """Return the capacities that a sweep found, else the rates that a search has probed."""
+    return probed_so_far(made.probed, target) if made.swept is None else capacities(made.swept, target)
 
 
-def _design(study: Study, made: Made) -> dict[str, JsonValue]:
+def design_record(study: Study, made: Made) -> dict[str, JsonValue]:
+    """Return what was declared, and the rate of which loads are shares."""
     declared = study.declared
     return {
         "study_file": study.path.name,
         "study_file_sha256": study.sha256,
         "seeds": dict(stream_keys(declared.seed)),
-        "capacity_per_s": made.capacity_per_s,
+        "capacity_per_s": made.capacity_per_s or None,
         "capacity_method": declared.capacity.method,
         "server_cpus": declared.server.cpus,
         "load_cpus": declared.load.cpus,

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Self, cast
 from loadtest.driver.run import Silence
 from loadtest.study.cores import pinned
 from loadtest.study.left_over import end_left_over, forget, remember
-from loadtest.study.study_file import StudyError
+from loadtest.study.study_file import StoppedError, StudyError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -56,12 +56,12 @@ class Server:
         """Do nothing while it lives.
 
         Raises:
-            StudyError: it ended by itself.
+            StoppedError: it ended by itself.
         """
         if self.alive():
             return
         assert self.process is not None, "Only a process of ours can end. This is a bug."
-        raise StudyError(
+        raise StoppedError(
             f"the server ended during {during} (status {self.process.returncode}): {self.last_words()}. "
             f"All of its output is in {self.log}; the same command makes this run again"
         )
@@ -114,7 +114,7 @@ class Watched:
         """Show why the target is waited for.
 
         Raises:
-            StudyError: it is waited for in vain.
+            StoppedError: it is waited for in vain.
         """
         self._server.check("its start")
         self._show.waiting(said, left_s)

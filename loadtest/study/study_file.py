@@ -18,12 +18,26 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from loadtest.study.made import Made
+
 
 class StudyError(Exception):
     """The study cannot run as declared; the sentence says what to change."""
 
 
-class NothingValidError(StudyError):
+class StoppedError(StudyError):
+    """The study cannot go on with its plan, and what it declares is no usage error: the sentence says why.
+
+    ``made``: what was measured before; None where that is nothing. ``missed``: no rate met the objective.
+    """
+
+    def __init__(self, reason: str, *, made: Made | None = None, missed: bool = False) -> None:
+        super().__init__(reason)
+        self.made = made
+        self.missed = missed
+
+
+class NothingValidError(StoppedError):
     """The study cannot go on, since none of its runs is valid: the machine, not the declaration."""
 
 

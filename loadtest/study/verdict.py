@@ -75,10 +75,13 @@ def answer(  # noqa: PLR0913 - the parts of a study, each told in a sentence of 
     )
 
 
-def capacity_answer(arm: str, found: Capacity | None, objective: str, reason: str) -> Verdict:
-    """Put a search for one arm's capacity into words; ``reason``: why it ended without one."""
+def capacity_answer(arm: str, found: Capacity | None, objective: str, stopped: str | None = None) -> Verdict:
+    """Put a search for one arm's capacity into words; ``stopped``: why it ended without one."""
+    if stopped is not None:
+        sentence = f"{stopped[0].upper()}{stopped[1:].rstrip('.')}."
+        return Verdict(word=VerdictWord.INVALID, sentence=sentence, paragraph=sentence)
     if found is None or found.rate_per_s is None:
-        why = reason.rstrip(".") if found is None else found.method
+        why = "nothing was swept" if found is None else found.method
         sentence = f"No capacity of {arm} under {objective}: {why}."
     elif found.interval is None:
         sentence = f"{arm} answers {found.rate_per_s:.4g} requests a second under {objective}."

@@ -51,6 +51,7 @@ class Queue:
     folder: StudyFolder
     mu_per_s: dict[str, float]
     limit_s: float = 0.05
+    at_once_per_s: float | None = None  # else as many as it serves
     made: list[str] = field(default_factory=list)
     invalid: tuple[str, ...] = ()
     fails: str | None = None
@@ -64,10 +65,11 @@ class Queue:
         free = self.mu_per_s[wanted.arm] - (float(rate) if law == "poisson" else 0.0)
         in_time = 0.0 if free <= 0 else 1 - math.exp(-free * self.limit_s)
         reasons = ("late",) if self.invalid and wanted.name.startswith(self.invalid) else ()
-        seen = group(1 / max(free, 1e-3), inputs_per_s=self.mu_per_s[wanted.arm], in_time=in_time)
+        rate_per_s = self.at_once_per_s or self.mu_per_s[wanted.arm]
+        seen = group(1 / max(free, 1e-3), inputs_per_s=rate_per_s, in_time=in_time)
         found = summary(seen, reasons=reasons)
         out = self.folder.run(wanted.name)
-        out.mkdir(parents=True)
+        out.mkdir(parents=True, exist_ok=True)
         (out / "summary.json").write_text(found.model_dump_json())
         return found
 
