@@ -3,9 +3,8 @@
 Rules: all of it runs on the event loop, and nothing here waits for the device. Whatever
 happens (work came, was given up or is due, a batch is done) wakes the pump once, which asks
 the scheduler until it has nothing more to dispatch; nothing polls. Every admitted work ends
-in exactly one way (``pending.py``). A batch that fails is tried again sequence by sequence,
-so that only the request at fault is told so. The file is long because weights that come while
-others serve go through the same engine and scheduler; what is known of them is in ``roster.py``.
+in exactly one way (``pending.py``). What becomes of a batch is in ``batches.py``, what is known of the
+weights that come while others serve, through the same engine and scheduler, in ``roster.py``.
 """
 
 from __future__ import annotations
@@ -16,16 +15,16 @@ from typing import TYPE_CHECKING, assert_never
 
 import structlog
 
+from service.backend.batches import Batches
+from service.backend.calibration import calibrate
 from service.backend.canary import Canary
 from service.backend.pending import PendingWorks, too_late
 from service.backend.phase import REPLACED, WHY_NOT_READY
 from service.backend.roster import Roster
-from service.backend.stuck import Limit, limit_s
-from service.batching.cost import CostModel, knee
 from service.batching.decisions import Dispatch, Idle, Limits, WaitUntil
 from service.batching.scheduler import Scheduler
-from service.domain import BackendStatistics, BatchReport, Phase
-from service.engine.contract import Failed, Run
+from service.domain import BackendStatistics, Phase
+from service.engine.contract import Failed
 from service.engine.warm_up import default_lane
 from service.errors import EngineError, NotReadyError, StartupError, loading_failed
 
@@ -35,17 +34,9 @@ if TYPE_CHECKING:
 
     from models.variant import Variant
     from service.backend.clock import Clock, Timer
-    from service.batching.decisions import Item
     from service.domain import Observer, Outcome, VariantCard, Work
-    from service.engine.contract import Engine, Warm
+    from service.engine.contract import Engine
     from service.engine.device import Loaded
-
-# What a sequence of XTREME-R's tasks has on average, to the nearest power of two: the length
-# for which the budget is put at the knee.
-_TYPICAL_TOKENS = 64
-# XLM-R's longest sequence: a batch as long as that must run anyway, so that a smaller budget
-# would shorten no wait; it keeps a warm-up on a noisy machine from choosing one.
-_LEAST_BUDGET_TOKENS = 512
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,21 +71,25 @@ class LocalBackend:
         self._engine = engine
         self._limits = limits
         self._num_slots = num_slots
-        self._num_replicas = 1
-        self._stuck_batch_s = stuck_batch_s
         self._on_broken = on_broken
         self._clock = clock
-        self._observer = observer
         self._roster = Roster()
         self._scheduler = Scheduler(limits, self._roster.shape_of)
         self._phase = Phase.STARTING
         self._pending = PendingWorks(clock, on_deadline=self._wake)
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._under_way: set[Dispatch] = set()
+        self._batches = Batches(
+            engine=engine,
+            scheduler=self._scheduler,
+            pending=self._pending,
+            roster=self._roster,
+            clock=clock,
+            observer=observer,
+            stuck_batch_s=stuck_batch_s,
+            on_ended=self._wake,
+            on_broken=self._break,
+        )
         self._next_pump: asyncio.Handle | None = None
         self._timer: Timer | None = None
-        self._engine_busy_s = 0.0
-        self._num_batches = 0
         self._canary = Canary(self.submit, clock=clock, interval_s=canary_interval_s)
 
     async def start(self, *, calibrate_budget: bool) -> None:
@@ -108,10 +103,10 @@ class LocalBackend:
         """
         warm = await asyncio.wrap_future(self._engine.start(max_batch_tokens=self._limits.max_batch_tokens))
         self._roster.begin(warm.loaded)
-        self._calibrate(warm, calibrate_budget=calibrate_budget)
+        calibrate(self._scheduler, warm, limits=self._limits, calibrate_budget=calibrate_budget)
         if warm.num_replicas > 1:
             # Nothing is prefetched: while one replica waits for its next batch, the others use the cores.
-            self._num_slots = self._num_replicas = warm.num_replicas
+            self._num_slots = self._batches.num_replicas = warm.num_replicas
             self._scheduler.use_replicas(warm.num_replicas)
         for loaded in warm.loaded:
             await self._watch(loaded)
@@ -195,8 +190,8 @@ class LocalBackend:
         return BackendStatistics(
             queue_requests=scheduler.queue_requests,
             queue_tokens=scheduler.queue_tokens,
-            engine_busy_s=self._engine_busy_s,
-            num_batches=self._num_batches,
+            engine_busy_s=self._batches.busy_s,
+            num_batches=self._batches.num_ended,
             ready=alive and self._phase is Phase.READY,
             alive=alive,
             phase=self._phase,
@@ -218,37 +213,11 @@ class LocalBackend:
         self._phase = Phase.CLOSED
         self._pending.fail_all(NotReadyError(WHY_NOT_READY[Phase.CLOSED]))
         self._engine.stop()
+        self._batches.close()
         self._canary.close()
-        for handle in (self._timer, self._next_pump, *self._tasks):
+        for handle in (self._timer, self._next_pump):
             if handle is not None:
                 handle.cancel()
-
-    def _calibrate(self, warm: Warm, *, calibrate_budget: bool) -> None:
-        for shape, measurements in warm.measurements.items():
-            model = CostModel.fit(measurements)
-            budget = self._limits.max_batch_tokens
-            if calibrate_budget and measurements:
-                found = knee(model, typical_tokens=_TYPICAL_TOKENS)
-                budget = min(budget, max(found, _LEAST_BUDGET_TOKENS))
-            self._scheduler.calibrate(shape, model, max_batch_tokens=budget)
-            structlog.get_logger().info(
-                "shape_calibrated",
-                architecture=shape.architecture,
-                dtype=shape.dtype,
-                layer=shape.layer,
-                device=shape.device,
-                beside=shape.beside,
-                max_batch_tokens=budget,
-            )
-            structlog.get_logger().debug(
-                "shape_measured",
-                dtype=shape.dtype,
-                layer=shape.layer,
-                beside=shape.beside,
-                batches=[
-                    (one.load.num_tokens, one.load.num_squares, round(one.seconds, 6)) for one in measurements
-                ],
-            )
 
     async def _load_beside(self, variant: Variant, *, is_new: bool) -> Loaded | None:
         digest = None if is_new else self._roster.digest_of(variant.name)
@@ -310,12 +279,10 @@ class LocalBackend:
             now = self._clock.time()
             for work_id in self._scheduler.expire(now):
                 self._pending.fail(work_id, too_late())
-            decision = self._scheduler.decide(now, self._num_slots - len(self._tasks))
+            decision = self._scheduler.decide(now, self._num_slots - len(self._batches))
             match decision:
                 case Dispatch():
-                    task = asyncio.get_running_loop().create_task(self._run(decision))
-                    self._tasks.add(task)
-                    task.add_done_callback(self._landed)
+                    self._batches.begin(decision)
                 case WaitUntil(at=at):
                     self._timer = self._clock.call_later(at - now, self._wake)
                     return
@@ -324,108 +291,6 @@ class LocalBackend:
                 case _:
                     assert_never(decision)
 
-    def _landed(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
-            self._break(error)
-        self._wake()
-
-    async def _run(self, batch: Dispatch) -> None:
-        """Bring a batch through the engine, in pieces if it must be."""
-        traces = self._pending.traces(batch.items)
-        self._under_way.add(batch)
-        run = await self._ask_engine(batch, batch.items, beside=batch.beside)
-        engine_s = run.finished_at - run.started_at
-        failed = isinstance(run, Failed)
-        self._scheduler.completed(batch, None if failed else engine_s)
-        if isinstance(run, Failed):
-            structlog.get_logger().error("batch_failed", variant=batch.lane.variant, exc_info=run.error)
-            engine_s += await self._retry_alone(batch, run.error)
-        self._under_way.discard(batch)
-        # Of the whole device: a replica that works while the others are idle keeps a part of it busy.
-        share = 1 / self._num_replicas if batch.beside else 1.0
-        self._engine_busy_s += engine_s * share
-        self._num_batches += 1
-        shape = self._roster.shape_of(batch.lane)
-        structlog.get_logger().debug(
-            "batch_ran",
-            dtype=shape.dtype,
-            layer=shape.layer,
-            beside=batch.beside,
-            crowded=batch.crowded,
-            sequences=len(batch.items),
-            tokens=batch.load.num_tokens,
-            squares=batch.load.num_squares,
-            predicted_s=round(batch.predicted_s, 6),
-            engine_s=round(engine_s, 6),
-            failed=failed,
-        )
-        self._observer.batch_ended(
-            BatchReport(
-                variant=self._roster.name_of(batch.lane),
-                cut=batch.cut.value,
-                num_tokens=batch.load.num_tokens,
-                num_sequences=len(batch.items),
-                max_tokens=self._scheduler.budget(batch),
-                engine_s=engine_s,
-                predicted_s=batch.predicted_s,
-                failed=failed,
-                started_at=run.started_at,
-                traces=traces,
-                share=share,
-            )
-        )
-
-    async def _ask_engine(
-        self, batch: Dispatch, items: tuple[Item, ...], *, beside: bool = False
-    ) -> Run | Failed:
-        sequences = [item.ids for item in items]
-        running = self._engine.run(batch.lane, sequences, beside=beside)
-        limit = self._limit_of(batch)
-        try:
-            run = await asyncio.wrap_future(running)
-        finally:
-            if limit is not None:
-                limit.end()
-        if isinstance(run, Run):
-            for item, logits in zip(items, run.logits, strict=True):
-                self._pending.deliver(item, logits, run)
-        return run
-
-    async def _retry_alone(self, batch: Dispatch, error: Exception) -> float:
-        """Run each sequence of a failed batch by itself; return the seconds that it took."""
-        if len(batch.items) == 1:
-            self._pending.fail(batch.items[0].work_id, _engine_failed(error))
-            return 0.0
-        engine_s = 0.0
-        for item in batch.items:
-            if not self._pending.awaits(item.work_id):
-                continue
-            run = await self._ask_engine(batch, (item,))
-            engine_s += run.finished_at - run.started_at
-            if isinstance(run, Failed):
-                self._pending.fail(item.work_id, _engine_failed(run.error))
-        return engine_s
-
-    def _limit_of(self, batch: Dispatch) -> Limit | None:
-        """Watch how long a batch takes, with those that are before it in the engine."""
-        if not self._stuck_batch_s:
-            return None
-        expected = [one.predicted_s for one in self._under_way]
-        seconds = limit_s(self._stuck_batch_s, sum(expected) if all(expected) else 0.0)
-        return Limit(seconds, lambda: self._stuck(batch, seconds), clock=self._clock)
-
-    def _stuck(self, batch: Dispatch, seconds: float) -> None:
-        """Give up a device that does not come back: only a new process makes it work, if anything does."""
-        structlog.get_logger().error(
-            "batch_stuck",
-            variant=self._roster.name_of(batch.lane),
-            num_tokens=batch.load.num_tokens,
-            predicted_s=round(batch.predicted_s, 3),
-            waited_s=round(seconds, 3),
-        )
-        self._break(EngineError("A batch did not come back from the device."))
-
     def _break(self, error: BaseException) -> None:
         """Give up in a state that was thought impossible, and say so, rather than hang."""
         if self._phase is not Phase.CLOSED:
@@ -433,12 +298,3 @@ class LocalBackend:
             structlog.get_logger().error("backend_broken", exc_info=error)
             self._on_broken()
         self._pending.fail_all(EngineError("The service failed while working on this. Send it again later."))
-
-
-def _engine_failed(error: Exception) -> EngineError:
-    if isinstance(error, EngineError):
-        return error
-    return EngineError(
-        f"The device failed on this request ({type(error).__name__}), also when it ran alone; "
-        "others were answered. Send it again later, or in smaller parts."
-    )

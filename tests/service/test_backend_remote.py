@@ -252,8 +252,6 @@ async def test_what_comes_for_a_work_that_nobody_awaits_is_dropped(world: Remote
     gone = world.submit([1])
     await settle()
     gone.cancel()
-    batch = world.engine.asked[0]
-    batch.future.cancel()
     world.remote._take(next(iter(FrameReader().feed(encode(Answer(work_id=0, outcome=EMPTY))))))
     stays = world.submit([2], variant="w")
     await settle()
