@@ -160,6 +160,7 @@ class Service:
             return False
         self._open_metrics(cards)
         self.predictor.open(self._served.values())
+        self._source.adopted()
         self._on_ready()  # first: who reads the line looks for the ready file
         log.info(ready, variants=len(self._served), seconds=round(time.monotonic() - began_at, 3))
         return True

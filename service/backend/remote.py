@@ -5,7 +5,8 @@ its refusal, by its deadline, because nobody waits, or because the link ended be
 later for it is dropped. While there is no backend at the other end nothing is sent, and every submit says
 so at once. Whoever holds the listening socket keeps it open over the backend's deaths, so that connecting
 never has to be tried again and again: it waits in the socket's queue for the next backend. One that says
-nothing for too long counts as gone, whether its process still exists or not.
+nothing for too long counts as gone, whether its process still exists or not. A backend that comes after
+another is ready from here once what it serves is what is asked of it here: the same as before, or adopted.
 """
 
 from __future__ import annotations
@@ -60,6 +61,10 @@ class RemoteBackend:
         self._statistics = _UNKNOWN
         self._cards: tuple[VariantCard, ...] = ()
         self._opened_cards: tuple[VariantCard, ...] = ()
+        # What this process asks for, by our names, and whether the backend may serve others: from the end of
+        # a link on, not from a swap, after which old weights stay for those who still ask for them.
+        self._adopted: frozenset[str] = frozenset()
+        self._is_behind = False
         self._naming = Naming()
         # Questions for the state that are not answered, in order; None where only a sign of life was wanted.
         self._reads: deque[asyncio.Future[None] | None] = deque()
@@ -89,6 +94,11 @@ class RemoteBackend:
             else:
                 await self._changed.wait()
         self._opened_cards = self._cards
+
+    def adopted(self) -> None:
+        """Hear that what was served when ``open`` returned is what is asked for from now on."""
+        self._adopted = _names(self._opened_cards)
+        self._is_behind = self._link is None  # it went meanwhile, and the next one may serve something else
 
     async def changed(self) -> None:
         """Return once the backend is gone, or serves other variants than when ``open`` returned.
@@ -149,8 +159,10 @@ class RemoteBackend:
         return self._cards
 
     def statistics(self) -> BackendStatistics:
-        """Return what the backend said last; not ready where it is gone."""
+        """Return what the backend said last; not ready where it is gone, or others are asked for here."""
         phase = self._phase_now()
+        if phase is Phase.READY and self._is_behind:
+            phase = Phase.RESTARTING
         return replace(self._statistics, phase=phase, ready=self._statistics.ready and phase is Phase.READY)
 
     def close(self) -> None:
@@ -214,10 +226,13 @@ class RemoteBackend:
         named = self._naming.told(cards)
         if named != self._cards:
             self._cards = named
+        if _names(named) == self._adopted:
+            self._is_behind = False
         self._heartbeat.start()
 
     def _gone(self) -> None:
         self._link = None
+        self._is_behind = True
         self._heartbeat.stop()
         self._naming.forget_backend()
         if not self._is_closed:
@@ -233,6 +248,11 @@ class RemoteBackend:
         waiting, self._waiting = self._waiting, {}
         for future in waiting.values():
             _fail(future, NotReadyError(WHY_NOT_READY[phase]))
+
+
+def _names(cards: tuple[VariantCard, ...]) -> frozenset[str]:
+    """Return our names, each of which stands for one set of weights for ever."""
+    return frozenset(card.served_as for card in cards)
 
 
 def _submit_frame(work: Work, theirs: str) -> bytes:

@@ -1,8 +1,9 @@
 """Where an HTTP process has its backend from, and how that comes and goes.
 
 Rules: ``open`` returns when the backend takes work, ``changed`` when its variants are others or it is gone,
-so that it should be opened again; ``close`` ends it for good. A backend in this process is started once: if
-it breaks, the process must be restarted.
+so that it should be opened again; ``adopted`` hears that what was opened is what requests get from now on,
+and ``close`` ends it for good. A backend in this process is started once: if it breaks, the process must be
+restarted.
 """
 
 from __future__ import annotations
@@ -40,6 +41,10 @@ class Source(Protocol):
             StartupError: it never will.
             NotReadyError: it was closed meanwhile.
         """
+        ...
+
+    def adopted(self) -> None:
+        """Hear that requests are answered from what ``open`` returned for."""
         ...
 
     async def changed(self) -> None:
@@ -94,6 +99,9 @@ class LocalSource:
             await self._backend.start(calibrate_budget=self._calibrate_budget)
             self._is_open.set()
 
+    def adopted(self) -> None:
+        """Leave it at that: weights and tokenizers are of one process."""
+
     async def changed(self) -> None:
         """Wait until other variants are served."""
         if self._swapping is None:
@@ -137,6 +145,10 @@ class RemoteSource:
     async def open(self) -> None:
         """Wait for the other process."""
         await self._backend.open()
+
+    def adopted(self) -> None:
+        """Be as ready as the other process from now on."""
+        self._backend.adopted()
 
     async def changed(self) -> None:
         """Wait for its end, or for other variants."""

@@ -135,6 +135,7 @@ async def hanging(
 
 async def test_a_backend_that_hangs_is_noticed_and_its_works_are_told(tmp_path: Path) -> None:
     async with hanging(tmp_path) as (backend, remote, clock):
+        remote.adopted()
         work = World().work([1, 2])
         pending = asyncio.ensure_future(remote.submit(work))
         changed = asyncio.ensure_future(remote.changed())

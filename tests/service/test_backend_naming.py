@@ -10,7 +10,7 @@ import pytest
 
 from service.backend.listener import BackendListener
 from service.backend.naming import Naming
-from service.domain import VariantParity
+from service.domain import Phase, VariantParity
 from service.errors import NotReadyError
 from tests.service.backend_world import World, card, settle
 from tests.service.remote_world import RemoteWorld
@@ -136,3 +136,63 @@ async def test_after_a_restart_with_the_same_weights_questions_go_on(two: TwoBac
     await settle()
     await second.engine.finish(second.engine.asked[0])
     assert (await answer).logits[0].tolist() == [3.0]
+
+
+@pytest.mark.anyio
+async def test_a_backend_with_other_weights_is_ready_once_they_are_asked_for(
+    two: TwoBackends,
+) -> None:
+    remote = two.first.remote
+    remote.adopted()
+    assert remote.statistics().ready
+    await two.dies_and_comes_back(NEW)
+    assert remote.cards()[0].digest == NEW.digest
+    assert (remote.statistics().ready, remote.statistics().phase) == (False, Phase.RESTARTING)
+    assert remote.statistics().alive
+    remote.adopted()
+    assert (remote.statistics().ready, remote.statistics().phase) == (True, Phase.READY)
+
+
+@pytest.mark.anyio
+async def test_a_backend_with_the_same_weights_is_ready_at_once(two: TwoBackends) -> None:
+    two.first.remote.adopted()
+    await two.dies_and_comes_back(OLD)
+    assert two.first.remote.statistics().ready
+
+
+@pytest.mark.anyio
+async def test_what_was_heard_of_and_never_asked_for_makes_nobody_ready(two: TwoBackends) -> None:
+    """The second backend dies before its weights were adopted, and the third one has the same."""
+    two.first.remote.adopted()
+    await two.dies_and_comes_back(NEW)
+    await two.dies_and_comes_back(NEW)
+    assert two.first.remote.cards()[0].digest == NEW.digest
+    assert not two.first.remote.statistics().ready
+    two.first.remote.adopted()
+    assert two.first.remote.statistics().ready
+
+
+@pytest.mark.anyio
+async def test_a_backend_that_dies_while_it_is_adopted_vouches_for_no_other(
+    two: TwoBackends,
+) -> None:
+    two.first.listener.close()
+    await two.first.remote.changed()
+    two.first.remote.adopted()
+    await two.dies_and_comes_back(NEW)
+    assert not two.first.remote.statistics().ready
+    two.first.remote.adopted()
+    assert two.first.remote.statistics().ready
+
+
+@pytest.mark.anyio
+async def test_a_swap_leaves_a_front_end_ready_since_old_weights_stay(
+    two: TwoBackends, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    two.first.remote.adopted()
+    changed = asyncio.ensure_future(two.first.remote.changed())
+    monkeypatch.setattr(two.first.backend, "cards", lambda: (replace(NEW, generation=1),))
+    two.first.listener.tell_state()
+    await changed
+    assert two.first.remote.cards()[0].digest == NEW.digest
+    assert two.first.remote.statistics().ready
