@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import torch
 
-from models.encoder import sdpa_attention
+from models.encoder import Rows, sdpa_attention
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -53,10 +53,10 @@ def choose_attention(device: torch.device, dtype: torch.dtype, *, head_size: int
     return AttentionChoice(attention=sdpa_attention if reason else varlen_attention, why_not_varlen=reason)
 
 
-def varlen_attention(cu_seqlens: Tensor, max_seqlen: int) -> Attend:
+def varlen_attention(cu_seqlens: Tensor, max_seqlen: int, rows: Rows = Rows.ALL) -> Attend:
     """Attend within each sequence, all sequences in one kernel; float16 or bfloat16 on CUDA.
 
-    Sequences of length zero are allowed, and tokens behind the last one are left undefined.
+    Sequences of length zero are allowed among whole ones, and tokens behind the last one are left undefined.
     """
     kernel = _kernel()
     assert kernel is not None, "Variable-length attention was chosen where there is none. This is a bug."
@@ -66,7 +66,14 @@ def varlen_attention(cu_seqlens: Tensor, max_seqlen: int) -> Attend:
         mixed: Tensor = kernel(query, key, value, bounds, bounds, max_seqlen, max_seqlen)
         return mixed
 
-    return attend
+    def attend_from_first(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        # In the places of whole queries, so that the kernel is asked only for what it was tried with: one
+        # query a sequence is a case of its own there, which may split keys by how many sequences there are.
+        firsts = bounds[:-1].long()
+        placed = torch.zeros_like(key).index_copy_(0, firsts, query)
+        return attend(placed, key, value).index_select(0, firsts)
+
+    return attend if rows is Rows.ALL else attend_from_first
 
 
 def _kernel() -> Callable[..., Any] | None:

@@ -3,7 +3,7 @@
 Rules: the same mathematics as ``encoder.py``, whose layers stay the reference; query, key and
 value are one product; what a token gives depends on its own sequence alone.
 
-Axes: T tokens, H hidden, D a head's width.
+Axes: T tokens, R rows that ask, H hidden, D a head's width.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from models.linear import Int8Linear, PackedLinear, levels_here, packs, round_rows
+from models.linear import Int8Linear, PackedLinear, levels_here, packs, round_few_rows, round_rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -105,10 +105,13 @@ class FusedLayer(nn.Module):
         self.norm = _norm(config, f"{prefix}norm", source)
         self._in_blocks = linear.form is Form.INT8
 
-    def forward(self, hidden: Tensor, attend: Attend) -> Tensor:
-        """``[T, H]`` into ``[T, H]``."""
+    def forward(self, hidden: Tensor, attend: Attend, rows: Tensor | None = None) -> Tensor:
+        """``[T, H]`` into ``[T, H]``, or into ``[R, H]`` where only ``rows``, int ``[R]``, are asked for."""
         projected = self._by_block(self.project, hidden)
         query, key, value = projected.view(len(hidden), 3, self.num_heads, -1).unbind(1)
+        if rows is not None:
+            # Queries of the other rows were computed for nothing: without them there would be two products.
+            query, hidden = query.index_select(0, rows), hidden.index_select(0, rows)
         mixed = attend(query, key, value).flatten(1)
         return self._by_block(self._after_attention, mixed, hidden)
 
@@ -139,7 +142,8 @@ def fuse(encoder: Encoder, head: Head, config: XLMRobertaConfig, source: Source,
         tensor = source.as_stored(ours) if on_cpu and "norm" not in name else source.plain(ours)
         _assign(encoder.embeddings, name, tensor)
     linear = LinearMaker(source, form)
-    encoder.round_rows = round_rows if form in (Form.PACKED, Form.INT8) else None
+    if form in (Form.PACKED, Form.INT8):
+        encoder.round_rows, encoder.round_first_rows = round_rows, round_few_rows
     encoder.layers = nn.ModuleList(
         FusedLayer(config, f"encoder.layers.{index}.", linear) for index in range(config.num_hidden_layers)
     )

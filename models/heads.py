@@ -1,7 +1,7 @@
 """Heads on packed hidden states: classify, choose, tag, span, embed.
 
-Rules: a head takes ``hidden`` ``[T, H]`` and ``cu_seqlens`` int ``[B+1]`` and gathers what it needs by
-them; nothing knows of padding. Softmax, argmax and normalisation are the caller's.
+Rules: a head takes the rows that it reads (``rows_read``): each sequence's first token ``[B, H]``, or every
+token ``[T, H]``; nothing knows of padding. Softmax, argmax and normalisation are the caller's.
 
 Axes: T tokens, B sequences, H hidden, C classes.
 """
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, assert_never
 import torch
 from torch import Tensor, nn
 
+from models.encoder import Rows
 from models.variant import HeadKind, Pooling
 
 if TYPE_CHECKING:
@@ -33,15 +34,15 @@ def mean_tokens(hidden: Tensor, cu_seqlens: Tensor) -> Tensor:
 
 
 class Pooler(nn.Module):
-    """Dense and tanh on ``<s>``: ``[B, H]``."""
+    """Dense and tanh on ``<s>``."""
 
     def __init__(self, config: XLMRobertaConfig) -> None:
         super().__init__()
         self.dense = nn.Linear(config.hidden_size, config.hidden_size)
 
-    def forward(self, hidden: Tensor, cu_seqlens: Tensor) -> Tensor:
-        """Return ``[B, H]``."""
-        return torch.tanh(self.dense(first_tokens(hidden, cu_seqlens)))
+    def forward(self, first: Tensor) -> Tensor:
+        """``[B, H]`` into ``[B, H]``."""
+        return torch.tanh(self.dense(first))
 
 
 class ClassifyHead(nn.Module):
@@ -52,9 +53,9 @@ class ClassifyHead(nn.Module):
         self.dense = nn.Linear(config.hidden_size, config.hidden_size)
         self.output = nn.Linear(config.hidden_size, num_labels)
 
-    def forward(self, hidden: Tensor, cu_seqlens: Tensor) -> Tensor:
-        """Return logits, ``[B, C]``."""
-        logits: Tensor = self.output(torch.tanh(self.dense(first_tokens(hidden, cu_seqlens))))
+    def forward(self, first: Tensor) -> Tensor:
+        """``[B, H]`` into logits, ``[B, C]``."""
+        logits: Tensor = self.output(torch.tanh(self.dense(first)))
         return logits
 
 
@@ -66,9 +67,9 @@ class ChooseHead(nn.Module):
         self.pooler = Pooler(config)
         self.output = nn.Linear(config.hidden_size, 1)
 
-    def forward(self, hidden: Tensor, cu_seqlens: Tensor) -> Tensor:
-        """Return logits, ``[B, 1]``."""
-        logits: Tensor = self.output(self.pooler(hidden, cu_seqlens))
+    def forward(self, first: Tensor) -> Tensor:
+        """``[B, H]`` into logits, ``[B, 1]``."""
+        logits: Tensor = self.output(self.pooler(first))
         return logits
 
 
@@ -79,9 +80,8 @@ class TokenHead(nn.Module):
         super().__init__()
         self.output = nn.Linear(config.hidden_size, num_labels)
 
-    def forward(self, hidden: Tensor, cu_seqlens: Tensor) -> Tensor:
-        """Return logits, ``[T, C]``."""
-        del cu_seqlens  # every token speaks for itself
+    def forward(self, hidden: Tensor) -> Tensor:
+        """``[T, H]`` into logits, ``[T, C]``."""
         logits: Tensor = self.output(hidden)
         return logits
 
@@ -94,7 +94,7 @@ class EmbedHead(nn.Module):
         self.pooler = Pooler(config) if has_pooler else None
 
     def forward(self, hidden: Tensor, cu_seqlens: Tensor, pooling: Pooling = Pooling.MEAN) -> Tensor:
-        """Return one vector a sequence, ``[B, H]``.
+        """``[T, H]`` for the mean, else ``[B, H]``, into one vector a sequence, ``[B, H]``.
 
         Raises:
             ValueError: the pooler is asked for and the checkpoint has none.
@@ -103,17 +103,24 @@ class EmbedHead(nn.Module):
             case Pooling.MEAN:
                 return mean_tokens(hidden, cu_seqlens)
             case Pooling.CLS:
-                return first_tokens(hidden, cu_seqlens)
+                return hidden
             case Pooling.POOLER:
                 if self.pooler is None:
                     raise ValueError("This checkpoint has no pooler; ask for pooling mean or cls.")
-                pooled: Tensor = self.pooler(hidden, cu_seqlens)
+                pooled: Tensor = self.pooler(hidden)
                 return pooled
             case _:
                 assert_never(pooling)
 
 
 Head = ClassifyHead | ChooseHead | TokenHead | EmbedHead
+
+
+def rows_read(head: Head, pooling: Pooling) -> Rows:
+    """Return the rows that a head reads; ``pooling`` matters to embed alone."""
+    if isinstance(head, EmbedHead):
+        return Rows.ALL if pooling is Pooling.MEAN else Rows.FIRST
+    return Rows.ALL if isinstance(head, TokenHead) else Rows.FIRST
 
 
 def head_for(kind: HeadKind, config: XLMRobertaConfig, num_labels: int, *, has_pooler: bool = True) -> Head:

@@ -89,6 +89,15 @@ def round_rows(num_rows: int) -> int:
     return -(-num_rows // step) * step
 
 
+def round_few_rows(num_rows: int) -> int:
+    """Return the number of rows, at least as many, where rows are sequences: a power of two, at least two.
+
+    There are ten up to 1,024 sequences, most of which ``round_rows`` gives too. Up to as many rows more as
+    there were: a layer's products on them are less than one in a hundred of a batch's.
+    """
+    return max(2, 1 << (num_rows - 1).bit_length())
+
+
 def pack(weight: Tensor) -> Tensor:
     """Bring a weight ``[N, K]`` into oneDNN's layout, once instead of at every product; a copy."""
     packed: Tensor = torch.ops.mkldnn._reorder_linear_weight(weight.contiguous())  # noqa: SLF001 - torch names it so

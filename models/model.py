@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from models.heads import EmbedHead
+from models.encoder import Rows
+from models.heads import EmbedHead, first_tokens, rows_read
 from models.variant import Pooling
 
 if TYPE_CHECKING:
@@ -94,8 +95,9 @@ class Model:
         Raises:
             ValueError: there is no such layer or pooling, or the pooler is asked for and absent.
         """
-        hidden = self.encode(input_ids, position_ids, cu_seqlens, max_seqlen, layer=layer)
-        return self.read(hidden, cu_seqlens, pooling=pooling)
+        how = _pooling(pooling)
+        batch = (input_ids, position_ids, cu_seqlens, max_seqlen)
+        return self._answer(self._encode(batch, layer, rows_read(self.head, how)), cu_seqlens, how)
 
     @torch.inference_mode()
     def encode(
@@ -109,21 +111,31 @@ class Model:
     ) -> Tensor:
         """Run packed sequences through the encoder alone: ``[T, H]``; arguments as of ``forward``.
 
+        Whatever head reads it, all rows are computed: one recording of this serves every head.
+
         Raises:
             ValueError: there is no such layer.
         """
-        if layer is not None and not 0 <= layer <= self.num_layers:
-            raise ValueError(f"There is no layer {layer}; this checkpoint has {self.num_layers}.")
-        hidden: Tensor = self.encoder(input_ids, position_ids, cu_seqlens, max_seqlen, layer)
-        return hidden
+        return self._encode((input_ids, position_ids, cu_seqlens, max_seqlen), layer, Rows.ALL)
 
     @torch.inference_mode()
     def read(self, hidden: Tensor, cu_seqlens: Tensor, *, pooling: Pooling | str | None = None) -> Tensor:
         """Read hidden states ``[T, H]`` with the head; returns, and raises, as ``forward``."""
-        if isinstance(self.head, EmbedHead):
-            output: Tensor = self.head(hidden, cu_seqlens, Pooling(pooling or Pooling.MEAN))
-        else:
-            output = self.head(hidden, cu_seqlens)
+        how = _pooling(pooling)
+        if rows_read(self.head, how) is Rows.FIRST:
+            hidden = first_tokens(hidden, cu_seqlens)
+        return self._answer(hidden, cu_seqlens, how)
+
+    def _encode(self, batch: tuple[Tensor, Tensor, Tensor, int], layer: int | None, rows: Rows) -> Tensor:
+        if layer is not None and not 0 <= layer <= self.num_layers:
+            raise ValueError(f"There is no layer {layer}; this checkpoint has {self.num_layers}.")
+        hidden: Tensor = self.encoder(*batch, layer, rows)
+        return hidden
+
+    def _answer(self, states: Tensor, cu_seqlens: Tensor, pooling: Pooling) -> Tensor:
+        """Apply the head to the rows that it reads, ``[T, H]`` or ``[B, H]``."""
+        is_embed = isinstance(self.head, EmbedHead)
+        output: Tensor = self.head(states, cu_seqlens, pooling) if is_embed else self.head(states)
         return output.float()
 
     def check_tokenizer(self, tokenizer: Tokenizer) -> None:
@@ -142,3 +154,7 @@ class Model:
                 f"the tokenizer {tokenizer.source} has <pad> as id {tokenizer.pad_id}, the checkpoint as "
                 f"{self.padding_idx}: they do not belong together."
             )
+
+
+def _pooling(asked: Pooling | str | None) -> Pooling:
+    return Pooling.MEAN if asked is None else Pooling(asked)

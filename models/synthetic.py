@@ -20,11 +20,11 @@ from safetensors.torch import save_file
 from transformers import XLMRobertaConfig
 
 from models.config import SYNTHETIC_KEY
-from models.encoder import Encoder
-from models.heads import Head, head_for
+from models.encoder import Encoder, Rows
+from models.heads import Head, first_tokens, head_for, rows_read
 from models.names import encoder_name, head_name
 from models.tokenizer import Tokenizer, bundled_file
-from models.variant import HeadKind
+from models.variant import HeadKind, Pooling
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -232,7 +232,9 @@ def _centre(encoder: Encoder, head: Head, top: dict[str, Tensor], seed: int) -> 
     positions = torch.from_numpy(np.concatenate([np.arange(length) + 2 for length in lengths]))
     cu_seqlens = torch.from_numpy(np.concatenate([[0], lengths.cumsum()]))
     ids[cu_seqlens[:-1]] = 0
-    logits = head(encoder(ids, positions, cu_seqlens, int(lengths.max())), cu_seqlens)
+    hidden = encoder(ids, positions, cu_seqlens, int(lengths.max()))
+    reads_first = rows_read(head, Pooling.MEAN) is Rows.FIRST
+    logits = head(first_tokens(hidden, cu_seqlens) if reads_first else hidden)
     scale = round(_LOGIT_SCALE / float(logits.std(dim=0).mean()), 2)
     top["output.weight"].mul_(scale)
     top["output.bias"].copy_((-scale * logits.mean(dim=0)).mul(100).round().div(100))

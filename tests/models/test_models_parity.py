@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 import torch
+from torch.nn import functional
 
 from models.canary import canary
 from models.checkpoint import Form, load_model
-from models.encoder import sdpa_attention
 from models.parity import agree, measure_parity
 from models.variant import HeadKind, Variant
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from models.encoder import Attend
+    from models.encoder import Attend, Rows
     from models.model import Model
     from models.tokenizer import Tokenizer
 
@@ -110,9 +110,16 @@ def test_numbers_that_are_none_are_an_error_without_end(
     assert parity.max_error == parity.mean_error == parity.batch_error == float("inf")
 
 
-def leaky_attention(cu_seqlens: Tensor, max_seqlen: int) -> Attend:
+def leaky_attention(cu_seqlens: Tensor, max_seqlen: int, rows: Rows) -> Attend:
     """Let every sequence see the whole batch."""
-    return sdpa_attention(cu_seqlens[[0, -1]], max_seqlen)
+    del max_seqlen, rows
+
+    def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        seen = slice(int(cu_seqlens[-1]))
+        q, k, v = (states.transpose(0, 1) for states in (query, key[seen], value[seen]))
+        return functional.scaled_dot_product_attention(q, k, v).transpose(0, 1)
+
+    return attend
 
 
 def test_a_leak_between_batch_mates_is_seen(reference: Reference, birds: Sequence[NDArray[np.int32]]) -> None:

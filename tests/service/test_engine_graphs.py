@@ -12,7 +12,7 @@ import structlog
 import torch
 
 from models.checkpoint import load_model
-from models.encoder import sdpa_attention
+from models.encoder import Rows, sdpa_attention
 from models.variant import load_catalogue
 from service.batching.packing import pack
 from service.domain import Lane, Pooling
@@ -68,8 +68,10 @@ class Recorder:
         return replay, output
 
 
-def attention_like_the_kernels(cu_seqlens: Tensor, max_seqlen: int) -> Attend:
+def attention_like_the_kernels(cu_seqlens: Tensor, max_seqlen: int, rows: Rows) -> Attend:
     """Skip empty sequences, and leave NaN in what belongs to no sequence."""
+    if rows is Rows.FIRST:
+        return sdpa_attention(cu_seqlens, max_seqlen, rows)
 
     def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         output = torch.full(query.shape, torch.nan)
