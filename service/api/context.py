@@ -44,6 +44,8 @@ class RequestContext:
         self._clock = clock
         self._quiet = quiet
         self._current_trace = current_trace
+        # Bound once: every request would otherwise make a logger of its own.
+        self._log = structlog.get_logger().bind()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -73,12 +75,12 @@ class RequestContext:
             if status is None:
                 await problem_response(error, request_id=identity)(scope, receive, send_with_id)
         finally:
-            self._log(scope, status, self._clock() - began_at)
+            self._tell(scope, status, self._clock() - began_at)
             structlog.contextvars.reset_contextvars(**before)
 
-    def _log(self, scope: Scope, status: int | None, duration_s: float) -> None:
+    def _tell(self, scope: Scope, status: int | None, duration_s: float) -> None:
         shown = _GONE if status is None else status
-        log = structlog.get_logger()
+        log = self._log
         if scope["path"].startswith(self._quiet):
             tell = log.debug
         elif shown >= _SERVER_ERROR:

@@ -8,8 +8,8 @@ lower case: the framework's mappings cost more than what is done with the few th
 from __future__ import annotations
 
 import re
+import secrets
 from typing import TYPE_CHECKING
-from uuid import uuid4
 
 from service.errors import ShapeError
 
@@ -24,6 +24,7 @@ SERVER_TIMING = "Server-Timing"
 
 _PLAIN_ID = re.compile(r"[A-Za-z0-9._:/+=@-]{1,128}")
 _MS_PER_S = 1000.0
+_ID_BYTES = 16
 
 
 def header(headers: Iterable[tuple[bytes, bytes]], name: str) -> str | None:
@@ -37,7 +38,7 @@ def header(headers: Iterable[tuple[bytes, bytes]], name: str) -> str | None:
 
 def request_id(given: str | None) -> str:
     """Return the client's request id if it is valid, else a new one."""
-    return given if given is not None and _PLAIN_ID.fullmatch(given) else uuid4().hex
+    return given if given is not None and _PLAIN_ID.fullmatch(given) else secrets.token_hex(_ID_BYTES)
 
 
 def timeout_s(given: str | None, *, default_s: float, max_s: float) -> float:

@@ -46,6 +46,7 @@ LEAST_ERRORS: Final = 50
 KNEE_RATIO: Final = 0.95
 BUDGET_GRID: Final = tuple(2**power for power in range(6, 17))
 _NUM_TERMS: Final = 3
+_FRESH: Final = 1.0 - FADE
 
 Vector = tuple[float, ...]
 Matrix = tuple[Vector, ...]
@@ -174,19 +175,14 @@ class CostModel:
             level = level.eased().after(measurement.seconds / self._usual_s(measurement.load))
         # The coefficients learn what the level does not explain, as it was before this batch.
         factor = self._level(crowded=measurement.crowded).factor
-        row = tuple(factor * term for term in _row(measurement))
-        fresh = 1.0 - FADE
+        one, tokens, squares = (factor * term for term in _row(measurement))
         information = tuple(
-            tuple(
-                FADE * old + fresh * anchor + mine * other
-                for old, anchor, other in zip(olds, anchors, row, strict=True)
+            _faded(olds, anchors, (mine * one, mine * tokens, mine * squares))
+            for olds, anchors, mine in zip(
+                self._information, self._anchor_information, (one, tokens, squares), strict=True
             )
-            for olds, anchors, mine in zip(self._information, self._anchor_information, row, strict=True)
         )
-        target = tuple(
-            FADE * old + fresh * anchor + mine
-            for old, anchor, mine in zip(self._target, self._anchor_target, row, strict=True)
-        )
+        target = _faded(self._target, self._anchor_target, (one, tokens, squares))
         num_measurements = self.num_measurements + 1
         is_due = num_measurements <= SETTLED or num_measurements % SOLVE_EVERY == 0
         return replace(
@@ -246,6 +242,15 @@ def _row(measurement: Measurement) -> Vector:
     load, seconds = measurement.load, measurement.seconds
     assert seconds > 0.0, "A batch took no time. This is a bug."
     return load.num_batches / seconds, load.num_tokens / seconds, load.num_squares / seconds
+
+
+def _faded(old: Vector, anchor: Vector, new: Vector) -> Vector:
+    """Return three sums with a new term each; written out, since it runs four times for every batch."""
+    return (
+        FADE * old[0] + _FRESH * anchor[0] + new[0],
+        FADE * old[1] + _FRESH * anchor[1] + new[1],
+        FADE * old[2] + _FRESH * anchor[2] + new[2],
+    )
 
 
 def _scaled_matrix(factor: float, matrix: Matrix) -> Matrix:

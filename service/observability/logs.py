@@ -7,6 +7,7 @@ the top of the program, and nowhere else.
 
 from __future__ import annotations
 
+import json
 import logging
 import sys
 import traceback
@@ -39,9 +40,7 @@ def configure_logs(*, level: str, form: str, stream: TextIO, process: str | None
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         _tell_exception,
     ]
-    render: Processor = (
-        structlog.processors.JSONRenderer() if form == "json" else structlog.dev.ConsoleRenderer()
-    )
+    render: Processor = _Json() if form == "json" else structlog.dev.ConsoleRenderer()
     structlog.configure(
         processors=[*shared, render],
         wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[level]),
@@ -82,6 +81,16 @@ class _Always:
 
     def __call__(self, _logger: object, _method: str, event: EventDict) -> EventDict:
         return {**self._known, **event}
+
+
+class _Json:
+    """Writes an event as JSON; its encoder is made once, where the library makes one for every event."""
+
+    def __init__(self) -> None:
+        self._encode = json.JSONEncoder(default=repr).encode
+
+    def __call__(self, _logger: object, _method: str, event: EventDict) -> str:
+        return self._encode(event)
 
 
 def _tell_exception(_logger: object, _method: str, event: EventDict) -> EventDict:
