@@ -2,17 +2,20 @@
 
     python benchmarks/bench_study.py [--quick] [--out FOLDER]
 
-Runs ``examples/study/short.toml`` as any user would (interrupted, the same command goes on), server and
-generator each on cores of their own, and writes what it found as ``study.json`` and ``study.md``. ``--quick``
-runs the same study with two pairs of a second each, and proves only that it runs. Weights are synthetic:
-times are those of the architecture, answers mean nothing.
+Runs ``examples/study/short.toml`` as any user would, server and generator each on cores of their own, and
+writes what it found as ``study.json`` and ``study.md``. Interrupted, the same command goes on; a study that
+ended is set aside (``study.before``) and made anew, since it says nothing of the code as it is now.
+``--quick`` runs the same study with two pairs of a second each, in two minutes, and proves only that it runs.
+Weights are synthetic: times are those of the architecture, answers mean nothing.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import itertools
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -50,12 +53,28 @@ def main() -> None:
     work = WORK.with_name("study-quick") if asked.quick else WORK
     out = asked.out or (work if asked.quick else DOCS)
     study = _quick_study(work) if asked.quick else STUDY
+    set_aside(work / "study", study)
     _run(study, work)
-    found = digest(work / "study")
+    found = digest(work / "study") | {"quick": asked.quick}
     out.mkdir(parents=True, exist_ok=True)
     (out / "study.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     (out / "study.md").write_text(markdown(found), encoding="utf-8")
     sys.stdout.write(f"{out / 'study.md'}\n")
+
+
+def set_aside(folder: Path, study: Path) -> bool:
+    """Make way for a study where ``folder`` holds one that ended, or one of another file; say if so."""
+    try:
+        declared = json.loads((folder / "declared.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        declared = {}
+    same = declared.get("sha256") == hashlib.sha256(study.read_bytes()).hexdigest()
+    if not folder.is_dir() or (same and not (folder / "report.html").is_file()):
+        return False
+    before = folder.with_name("study.before")
+    shutil.rmtree(before, ignore_errors=True)
+    folder.rename(before)
+    return True
 
 
 def digest(study: Path) -> dict[str, Any]:
@@ -91,6 +110,11 @@ def _run(study: Path, work: Path) -> None:
     code = _command("loadtest", "study", str(study), "--out", str(work / "study"), allowed=(0, INVALID))
     if code == INVALID:
         sys.stderr.write("The study is INVALID; the page says why.\n")
+    record = json.loads((work / "study" / "study.json").read_text(encoding="utf-8"))
+    if not record["comparisons"]:
+        raise SystemExit(
+            f"The study stopped before its comparisons, and no page is written: {record['reasons'][0]}"
+        )
 
 
 def _command(module: str, *words: str, allowed: tuple[int, ...] = (0,)) -> int:

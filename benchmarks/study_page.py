@@ -16,6 +16,10 @@ fifty languages of the bundled sample, asked in an open loop. **Weights are synt
 architecture, answers mean nothing.**
 """
 
+QUICK = """
+**Made with `--quick`: a few runs of a second each, which prove that all of it runs, and nothing else.**
+"""
+
 COMPARISONS = """
 ## Comparisons
 Ratios of the arm to the reference over pairs of runs on one schedule, with their 95 % intervals.
@@ -31,6 +35,7 @@ def markdown(found: dict[str, Any]) -> str:
     compared = [*found["aa"], found["positive_control"]["comparison"], *found["comparisons"]]
     parts = (
         HEAD,
+        *((QUICK,) if found.get("quick") else ()),
         _where(found["environment"], found["design"]),
         f"\n## The answer\n**{word}.** {paragraph}\n",
         "## Goals",

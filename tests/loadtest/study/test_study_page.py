@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+import json
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from benchmarks.bench_study import set_aside
 from benchmarks.study_page import markdown
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 COMPARISON = {
     "name": "p50",
@@ -56,6 +62,27 @@ def digest(**changes: Any) -> dict[str, Any]:
         },
     }
     return {**found, **changes}
+
+
+def test_a_page_of_a_quick_go_says_that_it_proves_nothing_else() -> None:
+    assert "Made with `--quick`" in markdown(digest(quick=True))
+    assert "Made with `--quick`" not in markdown(digest(quick=False))
+
+
+def test_a_study_that_ended_or_is_of_another_file_is_set_aside(tmp_path: Path) -> None:
+    file, folder = tmp_path / "study.toml", tmp_path / "study"
+    file.write_bytes(b"name = 'x'")
+    assert not set_aside(folder, file)
+    for _ in range(2):
+        folder.mkdir()
+        (folder / "declared.json").write_text(json.dumps({"sha256": sha256(b"name = 'x'").hexdigest()}))
+        assert not set_aside(folder, file), "a study that was interrupted goes on"
+        (folder / "report.html").write_text("")
+        assert set_aside(folder, file)
+        assert [path.name for path in tmp_path.iterdir() if path.is_dir()] == ["study.before"]
+    folder.mkdir()
+    (folder / "declared.json").write_text("{}")
+    assert set_aside(folder, file)
 
 
 def test_the_page_says_what_was_found() -> None:
