@@ -25,7 +25,7 @@ def compare(  # noqa: PLR0913 - each argument is an option of the command line
     new: Annotated[Path, typer.Argument(metavar="B_DIR", help="The new run, or as many replicates.")],
     *,
     force: Annotated[
-        bool, typer.Option("--force", help="Compare although trace or environment differ.")
+        bool, typer.Option("--force", help="Compare although trace, arm or environment differ.")
     ] = False,
     fail_above: Annotated[
         float | None,

@@ -40,9 +40,19 @@ def markdown_of(found: Against, worse: Collection[Change]) -> str:
 def junit_of(found: Against, worse: Collection[Change]) -> str:
     """Return a comparison as a JUnit document; ``worse``: what fails the command."""
     root = ET.Element("testsuites", name="xlmr-load")
-    add_suite(root, SUITE, [_case(change, is_worse=change in worse) for change in found.changes])
+    cases = [_case(change, is_worse=change in worse) for change in found.changes]
+    add_suite(root, SUITE, [*_unlike(found), *cases])
     ET.indent(root)
     return ET.tostring(root, encoding="unicode", xml_declaration=True) + "\n"
+
+
+def _unlike(found: Against) -> list[ET.Element]:
+    """Return a case that is skipped, and says so, where the runs were compared although they are unlike."""
+    if not found.unlike:
+        return []
+    case = ET.Element("testcase", classname="comparison", name="two measurements of one thing")
+    ET.SubElement(case, "skipped", message=f"unlike: {'; '.join(found.unlike)}")
+    return [case]
 
 
 def cells(change: Change) -> tuple[str, str, str, str]:

@@ -76,6 +76,13 @@ def conduct(found: Study, out: Path, answer: Callable[..., Answered] = answer_st
         stop(ExitCode.USAGE, str(error))
     except ReportError as error:
         stop(ExitCode.INTERNAL, str(error))
+    except OSError as error:
+        named = "" if error.filename is None else f" {error.filename}"
+        stop(
+            ExitCode.USAGE,
+            f"a file of the study cannot be read or written{named} ({error.strerror or error}). Mend that; "
+            f"the same command then goes on with what is missing in {out}",
+        )
 
 
 def tell(answered: Answered) -> None:

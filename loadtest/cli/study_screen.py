@@ -1,7 +1,11 @@
-"""What the terminal shows while a study runs: all of it as one bar, the current run under it."""
+"""What the terminal shows while a study runs: all of it as one bar, the current run under it.
+
+Where nothing can be redrawn, such as in a CI job's log, a line a run and a wait stands for the bars.
+"""
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Self
 
 from rich.console import Console
@@ -16,19 +20,23 @@ if TYPE_CHECKING:
     from loadtest.driver.progress import Progress as Reading
 
 _MS_PER_S = 1e3
+_LOG_STEP_S = 10
 
 
 class StudyScreen:
-    """Two bars on standard error; use it in a ``with`` block."""
+    """Two bars on standard error, or lines; use it in a ``with`` block."""
 
     def __init__(self, console: Console | None = None) -> None:
+        self._console = console or Console(stderr=True)
+        self._said = ""
         self._bars = Progress(
             TextColumn("{task.description:44}"),
             BarColumn(),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
             TextColumn("{task.fields[note]}"),
-            console=console or Console(stderr=True),
+            console=self._console,
+            disable=not self._console.is_terminal,
         )
         self._all = self._bars.add_task("reading the data", total=None, note="")
         self._run: TaskID | None = None
@@ -42,10 +50,12 @@ class StudyScreen:
 
     def building(self, task: Task, language: str) -> None:
         """Show which data are read."""
+        self._line("reading the data")
         self._bars.update(self._all, description=f"reading {TASKS[task].title} {language}")
 
     def begin(self, name: str, number: int, total: int | None) -> Self:
         """Show that a run begins."""
+        self._line(f"run {number}{'' if total is None else f' of {total}'}: {name}")
         self._bars.update(self._all, description="runs of the study", total=total, completed=number - 1)
         if self._run is None:
             self._run = self._bars.add_task(name, total=None, note="")
@@ -54,10 +64,12 @@ class StudyScreen:
 
     def reporting(self, what: str, done: int, total: int) -> None:
         """Show how far the report is."""
+        self._line("writing the report")
         self._bars.update(self._all, description=what, total=total, completed=done)
 
     def waiting(self, said: str, left_s: float) -> None:
         """Show why the target is waited for."""
+        self._line(f"waiting for the server, at most {self._whole(left_s)} s: {said}")
         self._note(f"waiting for the server: {said}; {left_s:.0f} s left")
 
     def indexing(self, task: str, done: int, total: int) -> None:
@@ -88,6 +100,17 @@ class StudyScreen:
     def waiting_for_scrape(self, timeout_s: float) -> None:
         """Say why the end takes a moment."""
         self._note(f"waiting for a last scrape, at most {timeout_s:.0f} s")
+
+    @staticmethod
+    def _whole(left_s: float) -> int:
+        """Return the time left in steps, so that a wait is not a line a moment."""
+        return math.ceil(left_s / _LOG_STEP_S) * _LOG_STEP_S
+
+    def _line(self, said: str) -> None:
+        """Print a line where there are no bars, unless it was the last one."""
+        if not self._console.is_terminal and said != self._said:
+            self._said = said
+            self._console.print(said, highlight=False, markup=False, soft_wrap=True)
 
     def _note(self, note: str, done: int = 0, total: int | None = None) -> None:
         if self._run is not None:

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 class Wanted:
     """A run to begin: what is sent where, under which arm, and the folder that keeps it.
 
-    ``index``: folder of candidates' vectors; None where none are to be made. ``objectives`` and ``command``
-    are kept in the record for the report.
+    ``index``: folder of candidates' vectors; None where none are to be made. ``objectives``,
+    ``command`` and ``server_cpus`` are kept in the record for the report.
     """
 
     source: TraceSource
@@ -38,6 +38,7 @@ class Wanted:
     ready_timeout_s: float
     objectives: tuple[str, ...] = ()
     command: tuple[str, ...] = ()
+    server_cpus: str | None = None
 
 
 def begin_run(wanted: Wanted, watcher: Watcher) -> Setup:
@@ -63,6 +64,7 @@ def begin_run(wanted: Wanted, watcher: Watcher) -> Setup:
         prepared=prepare(wanted.source, arm, request, watcher),
         objectives=wanted.objectives,
         command=wanted.command,
+        server_cpus=wanted.server_cpus,
     )
     write_setup(wanted.out, setup)
     return setup

@@ -83,6 +83,7 @@ class RunOptions:
     """What to run. ``objectives`` and ``command`` are kept in the record for the report.
 
     ``index``: folder of candidates' vectors, which runs of one arm may share; None is ``out/index``.
+    ``server_cpus``: the cores that the server is kept to, where its caller knows them.
     ``metrics_port``: where the run's own metrics are served meanwhile, 0 for any free port; None for nowhere.
     """
 
@@ -100,6 +101,7 @@ class RunOptions:
     keep_raw: bool = False
     objectives: tuple[str, ...] = ()
     command: tuple[str, ...] = ()
+    server_cpus: str | None = None
     metrics_host: str = "127.0.0.1"
     metrics_port: int | None = None
 
@@ -148,6 +150,7 @@ def _run(options: RunOptions, watcher: Show, live: LiveMetrics) -> RunResult:
         ready_timeout_s=options.ready_timeout_s,
         objectives=options.objectives,
         command=options.command,
+        server_cpus=options.server_cpus,
     )
     setup = begin_run(wanted, watcher)
     watcher.prepared(setup.prepared.match.deviations)

@@ -50,6 +50,7 @@ class Setup:
     prepared: Prepared
     objectives: tuple[str, ...]
     command: tuple[str, ...]
+    server_cpus: str | None = None
 
 
 def write_setup(out: Path, setup: Setup) -> None:
@@ -79,7 +80,7 @@ def write_setup(out: Path, setup: Setup) -> None:
         "deviations": list(match.deviations),
         "objectives": list(setup.objectives),
         "command": shlex.join(setup.command),
-        "environment": describe_environment(),
+        "environment": describe_environment() | _known(server_cpus=setup.server_cpus),
     }
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -87,6 +88,10 @@ def write_setup(out: Path, setup: Setup) -> None:
         write_json(out / SETUP_FILE, record)
     except OSError as error:
         raise UsageError(f"{out} cannot be written ({error.strerror}); choose another --out.") from error
+
+
+def _known(**values: str | None) -> dict[str, str]:
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def check_fresh(out: Path) -> None:

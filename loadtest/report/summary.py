@@ -49,7 +49,10 @@ def write_summary(run_dir: Path, reference_dir: Path | None = None) -> Summary:
 def save_summary(folder: Path, summary: Summary) -> Path:
     """Write a summary as JSON and return the file's path."""
     path = folder / SUMMARY_FILE
-    path.write_text(summary.model_dump_json(indent=1) + "\n", encoding="utf-8")
+    # Whole or not at all: a run is taken for complete once it has its summary.
+    partial = path.with_suffix(".partial")
+    partial.write_text(summary.model_dump_json(indent=1) + "\n", encoding="utf-8")
+    partial.replace(path)
     return path
 
 

@@ -1,7 +1,8 @@
 """A new measurement against an old one: run against run, or replicates against replicates.
 
-Rules: runs are compared only where they are alike - the same trace (items, schedule, seed) and the same
-machine and generator - unless the caller insists, and then every difference is told. Runs pair up by
+Rules: runs are compared only where they are alike - the same trace (items, schedule, seed), the same arm
+(its name, and the variant of each task) and the same machine, cores and generator - unless the caller
+insists, and then every difference is told; the weights behind a variant may differ. Runs pair up by
 replicate. One pair gives ratios and no interval; its verdict is inconclusive, however large the ratio.
 """
 
@@ -27,7 +28,16 @@ if TYPE_CHECKING:
 
 # What makes two traces one, and two machines one; versions of the service are what is compared.
 TRACE_KEYS = ("law", "duration_s", "seed", "num_arrivals", "items_sha256", "gold_sha256", "options")
-MACHINE_KEYS = ("machine", "cpu_model", "num_cores", "affinity", "kernel", "python", "packages")
+MACHINE_KEYS = (
+    "machine",
+    "cpu_model",
+    "num_cores",
+    "affinity",
+    "server_cpus",
+    "kernel",
+    "python",
+    "packages",
+)
 # Below saturation an open loop completes what it was offered: its throughput compares schedules, not servers.
 OPEN_MEASURES = (Measure.P50, Measure.P95, Measure.P99, Measure.GOODPUT)
 OFFLINE_MEASURES = (Measure.OFFLINE_INPUTS, Measure.OFFLINE_TOKENS)
@@ -126,7 +136,15 @@ def _slowdown(change: Change) -> float:
 
 def _differences(old: Summary, new: Summary) -> Iterable[str]:
     yield from _unequal("trace", old.trace, new.trace, TRACE_KEYS)
+    ours, theirs = _arms(old), _arms(new)
+    yield from _unequal("arm", ours, theirs, dict.fromkeys((*ours, *theirs)))
     yield from _unequal("environment", old.environment, new.environment, MACHINE_KEYS)
+
+
+def _arms(run: Summary) -> dict[str, Any]:
+    """Return the name of a run's arm, and which variant answered each task."""
+    by_task = {task: one.name for one in run.variants for task in one.tasks}
+    return {"name": ", ".join(run.by_arm), **dict(sorted(by_task.items()))}
 
 
 def _unequal(what: str, old: dict[str, Any], new: dict[str, Any], keys: Iterable[str]) -> Iterable[str]:

@@ -16,6 +16,7 @@ from loadtest.study.folder import open_folder
 from loadtest.study.record import build_record, capacity_record
 from loadtest.study.replay import Replayer
 from loadtest.study.segments import Segments, build_base, mix_of
+from loadtest.study.sitting import sole_sitting
 from loadtest.study.stopped_record import stopped_record
 from loadtest.study.study_file import StoppedError
 
@@ -65,6 +66,11 @@ def answer_study(
         DataError, TraceError, ArmError: data, trace or arms do not fit.
         ReportError: a file of a run is damaged.
     """
+    with sole_sitting(out):
+        return _answer_study(study, out, command, screen)
+
+
+def _answer_study(study: Study, out: Path, command: tuple[str, ...], screen: Screen) -> Answered:
     conductor = _conductor(study, out, command, screen)
     try:
         made = conductor.conduct()
@@ -79,6 +85,11 @@ def answer_study(
 
 def answer_capacity(study: Study, out: Path, *, command: tuple[str, ...], screen: Screen) -> Answered:
     """Find the capacity of a study's reference arm alone; raises as ``answer_study`` does."""
+    with sole_sitting(out):
+        return _answer_capacity(study, out, command, screen)
+
+
+def _answer_capacity(study: Study, out: Path, command: tuple[str, ...], screen: Screen) -> Answered:
     conductor = _conductor(study, out, command, screen)
     said = " ".join(command)
     try:

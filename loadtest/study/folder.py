@@ -3,7 +3,8 @@
 ::
 
     OUT/
-      declared.json       hash of the study file that this folder belongs to, and the cores
+      declared.json       what this folder's study declares, the hash of its file, and the cores
+      lock                held while a process works on the study
       arms/ARM.toml       each arm, under the study's name for it
       traces/base         items and gold; the others hold schedules of the same items
       runs/NAME           one run each; it is complete when its summary is there
@@ -18,12 +19,16 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from loadtest.study.sitting import DECLARED
 from loadtest.study.study_file import StudyError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from loadtest.study.study_file import Study
+
+_CORES = ("server.cpus", "load.cpus")  # told apart before: the command line may have chosen them
+_MAX_TOLD = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,15 +98,14 @@ def open_folder(root: Path, study: Study) -> StudyFolder:
     """Return the folder of a study, new or to be resumed.
 
     Raises:
-        StudyError: it belongs to another study, or to another version of this file.
+        StudyError: it belongs to another version of this study.
     """
     folder = StudyFolder(root=root.resolve())
-    declared = folder.read("declared.json")
+    declared = folder.read(DECLARED)
     cores = {"server_cpus": study.declared.server.cpus, "load_cpus": study.declared.load.cpus}
     if declared is None:
-        if root.exists() and any(root.iterdir()):
-            raise StudyError(f"{root} holds other files; give --out a new folder")
-        folder.write("declared.json", {"file": study.path.name, "sha256": study.sha256, **cores})
+        says = study.declared.model_dump(mode="json")
+        folder.write(DECLARED, {"file": study.path.name, "sha256": study.sha256, "declared": says, **cores})
         return folder
     changed = [name for name, cpus in cores.items() if declared.get(name) != cpus]
     if changed:
@@ -111,7 +115,24 @@ def open_folder(root: Path, study: Study) -> StudyFolder:
         )
     if declared.get("sha256") != study.sha256:
         raise StudyError(
-            f"{root} was begun with another version of {study.path.name}; what is declared may not change "
-            "under way. Give another --out, or restore the file to resume"
+            f"{root} was begun with another version of {study.path.name}{_changes(declared, study)}; what is "
+            "declared may not change under way. Give another --out, or declare what was declared to resume"
         )
     return folder
+
+
+def _changes(before: dict[str, Any], study: Study) -> str:
+    """Say in brackets which keys were declared otherwise; nothing where only comments differ."""
+    old, new = _flat(before.get("declared", {})), _flat(study.declared.model_dump(mode="json"))
+    keys = [key for key in (*new, *(old.keys() - new.keys())) if old.get(key) != new.get(key)]
+    told = [f"{key} was {old.get(key)!r} and is {new.get(key)!r}" for key in keys if key not in _CORES]
+    rest = f", and {len(told) - _MAX_TOLD} more" if len(told) > _MAX_TOLD else ""
+    return f" ({', '.join(told[:_MAX_TOLD])}{rest})" if old and told else ""
+
+
+def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in values.items():
+        name = f"{prefix}{key}"
+        found.update(_flat(value, f"{name}.") if isinstance(value, dict) else {name: value})
+    return found

@@ -80,6 +80,7 @@ class Replayer:
                     index=self.folder.index(wanted.arm),
                     objectives=self.objectives,
                     command=self.command,
+                    server_cpus=self.study.declared.server.cpus,
                 ),
                 show,
             )

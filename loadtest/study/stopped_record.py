@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from loadtest.report.formats import plural
 from loadtest.report.study_record import StudyArm, StudyRecord, Verdict, VerdictWord
 from loadtest.study.departures import departures
 from loadtest.study.record import capacities_of, design_record, synthetic_arms
@@ -53,11 +54,11 @@ def stopped_record(study: Study, stopped: StoppedError, target: Target, command:
 
 def _kept(made: Made, target: Target) -> str:
     """Say what there is, in numbers."""
-    said = [f"{len(made.unloaded)} unloaded runs"]
+    said = [plural(len(made.unloaded), "unloaded run")]
     if made.at_once is not None and made.at_once.overall.throughput_per_s:
         said.append(f"one of all items at once, at {made.at_once.overall.throughput_per_s:.4g} a second")
     if made.probed:
-        said.append(f"{len(made.probed)} probes under {target.text}")
+        said.append(f"{plural(len(made.probed), 'probe')} under {target.text}")
     if made.blocks:
-        said.append(f"{len(made.blocks)} runs of the plan, which are not compared")
+        said.append(f"{plural(len(made.blocks), 'run')} of the plan, not compared")
     return f"Made and kept: {', '.join(said)}."

@@ -69,11 +69,13 @@ def test_unlike_machines_are_refused_unless_insisted_on_and_then_told(tmp_path: 
     assert refused.exit_code == 2
     assert "environment.num_cores: 2 against 8" in refused.output
     assert not (tmp_path / "ci.md").exists()
-    forced = CliRunner().invoke(
-        app, ["compare", str(tmp_path / "old"), new, "--force", "--markdown", str(tmp_path / "ci.md")]
-    )
+    files = ("--markdown", str(tmp_path / "ci.md"), "--junit", str(tmp_path / "ci.xml"))
+    forced = CliRunner().invoke(app, ["compare", str(tmp_path / "old"), new, "--force", *files])
     assert forced.exit_code == 0, forced.output
     assert "> unlike: environment.num\\_cores: 2 against 8" in (tmp_path / "ci.md").read_text("utf-8")
+    (suite,) = ET.fromstring((tmp_path / "ci.xml").read_text(encoding="utf-8"))  # noqa: S314 - made here
+    skipped = suite.findall("testcase/skipped")
+    assert "unlike: environment.num_cores: 2 against 8" in [one.get("message") for one in skipped]
 
 
 def test_runs_that_are_not_valid_are_no_comparison(tmp_path: Path) -> None:

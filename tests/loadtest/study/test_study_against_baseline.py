@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from loadtest.analysis.equivalence import Verdict
+from loadtest.report.records import ArmSummary, ServedVariant
 from loadtest.study.against_baseline import against, read_runs
 from loadtest.study.measures import Measure
 from loadtest.study.study_file import MarginsTable, StudyError
@@ -82,6 +83,32 @@ def test_what_differs_beside_what_is_measured_is_told_once() -> None:
     assert "environment.num_cores: 2 against 8" in found.unlike
     assert sum(text.startswith("environment") for text in found.unlike) == 1
     assert "trace.seed: 0 against 9" in found.unlike
+
+
+def serving(runs: list[Summary], arm: str, variant: str) -> list[Summary]:
+    """Return the runs as of an arm whose XNLI a variant answers."""
+    of_arm = {
+        arm: ArmSummary(overall=runs[0].overall, by_task={}, by_language={}, by_task_language={}, bands=())
+    }
+    variants = (ServedVariant(name=variant, tasks=("xnli",), revision="r"),)
+    return [run.model_copy(update={"by_arm": of_arm, "variants": variants}) for run in runs]
+
+
+@pytest.mark.parametrize(
+    ("arm", "variant", "unlike"),
+    [
+        ("old", "a.xnli", ()),
+        ("new", "a.xnli", ("arm.name: 'old' against 'new'",)),
+        ("old", "b.xnli", ("arm.xnli: 'a.xnli' against 'b.xnli'",)),
+    ],
+)
+def test_other_arms_are_told(arm: str, variant: str, unlike: tuple[str, ...]) -> None:
+    assert compared(serving(runs(1.0), "old", "a.xnli"), serving(runs(1.0), arm, variant)).unlike == unlike
+
+
+def test_a_server_on_other_cores_is_told() -> None:
+    new = [run.model_copy(update={"environment": {"num_cores": 2, "server_cpus": "1"}}) for run in runs(1.0)]
+    assert compared(runs(1.0), new).unlike == ("environment.server_cpus: None against '1'",)
 
 
 def test_a_pair_with_a_run_that_is_not_valid_does_not_speak() -> None:
