@@ -33,8 +33,11 @@ study: $(STAMP) ## a whole study with its controls (eight minutes on two quiet c
 weights: $(STAMP) ## mini synthetic variants into $(VAR)/models, for docker compose and for trying things out
 	$(BIN)/xlmr-models synth --plan examples/demo/plan.toml --out $(VAR)/models
 
+# One process more than cores, since some files mostly wait for the programs that they have started. In the order in
+# which they are found, so that long files of few tests are not all begun last.
 test: $(STAMP) ## every test that needs no GPU, but for those of test-observability; first those that share the cores
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not observability and not alone" --numprocesses 2 --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not observability and not alone" \
+	  --numprocesses 3 --dist loadfile --no-loadscope-reorder
 	$(BIN)/python -m pytest -m "not observability and alone"
 
 test-observability: $(STAMP) ## a real Prometheus (Debian's package) watches a service, load runs and faults (two minutes)

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from loadtest.driver.progress import Progress
     from tests.loadtest.driver_world import World
 
-pytestmark = pytest.mark.alone
+pytestmark = pytest.mark.timeout(240)
 
 
 def go(

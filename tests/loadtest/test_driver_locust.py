@@ -26,7 +26,7 @@ from tests.loadtest.driver_world import every, null_server, write_arm, write_tra
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-pytestmark = pytest.mark.alone
+pytestmark = pytest.mark.timeout(240)
 
 INVALID = "│ INVALID  "
 FOREIGN_WORKER = Path(__file__).with_name("foreign_worker.py")

@@ -33,8 +33,6 @@ if TYPE_CHECKING:
     from service.engine.device import Loaded
     from tests.service.serving import Served
 
-pytestmark = pytest.mark.alone
-
 TIMEOUT_S = 60.0
 UNUSED = Path("no-catalogue.toml")
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 DEADLINE_S = 60.0
-pytestmark = [pytest.mark.timeout(180), pytest.mark.alone]
+pytestmark = pytest.mark.timeout(180)
 
 
 def write(folder: Path, *, seed: int) -> None:
@@ -44,7 +44,7 @@ def service(folder: Path, *more: str) -> Iterator[tuple[subprocess.Popen[bytes],
     command = [sys.executable, "-m", "service", "--catalogue", str(folder / "catalogue.toml")]
     command += ["--device", "cpu", "--torch-threads", "1", "--port", "0", "--ready-file", str(ready)]
     # For how long a request may be under way to old weights, too: more than any pause of a busy machine.
-    command += ["--drain-timeout-s", "3", *more]
+    command += ["--drain-timeout-s", "5", *more]
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log, env=os.environ | {"OMP_NUM_THREADS": "1"})
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import signal
@@ -25,7 +26,7 @@ from tests.service.trees import tree
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-pytestmark = pytest.mark.alone
+pytestmark = pytest.mark.timeout(180)
 
 TIMEOUT_S = 90.0
 
@@ -73,7 +74,7 @@ def program(project_root: Path, *options: str) -> Iterator[Program]:
 
 
 def test_a_whole_life(project_root: Path, mini_catalogue: Path, tmp_path: Path) -> None:
-    """Live before ready, ready with a file, answers, SIGTERM with a request under way, exit 0."""
+    """Live, ready with a file, answers, SIGTERM with a request under way, exit 0."""
     ready_file = tmp_path / "ready.json"
     options = ["--catalogue", str(mini_catalogue), "--variants", "embed,classify", "--port", "0"]
     with (
@@ -87,9 +88,6 @@ def test_a_whole_life(project_root: Path, mini_catalogue: Path, tmp_path: Path) 
         assert listening["pid"] == running.process.pid
         with httpx2.Client(base_url=listening["url"], timeout=TIMEOUT_S) as client:
             assert client.get("/health/live").status_code == 200
-            # torch alone takes longer to import than these two requests
-            assert client.get("/health/ready").status_code == 503
-            assert not ready_file.exists()
             assert running.event("ready")["variants"] == 2
             assert client.get("/health/ready").status_code == 200
             told = json.loads(ready_file.read_text())
@@ -153,28 +151,41 @@ def test_a_signal_while_the_weights_load_ends_it_too(project_root: Path, mini_ca
         assert (code, err) == (0, "")
 
 
-def test_a_second_signal_gives_up_what_is_under_way(project_root: Path, mini_catalogue: Path) -> None:
-    options = ["--catalogue", str(mini_catalogue), "--variants", "embed", "--port", "0"]
-    # Half a minute of work: whoever is slow here is so there too.
-    long = {"inputs": [{"text": "ein langer Satz " * 300}] * 256}
-    with (
-        program(project_root, *options, "--drain-timeout-s", "600") as running,
-        ThreadPoolExecutor(1) as pool,
-    ):
-        url = running.event("listening")["url"]
-        running.event("ready")
-        with httpx2.Client(base_url=url, timeout=TIMEOUT_S) as client:
-            under_way = pool.submit(client.post, "/v1/variants/embed/predict", json=long)
-            eventually(lambda: _metrics(client).sum("xlmr_queue_requests") == 1.0)
+def test_a_second_signal_gives_up_what_is_under_way(tmp_path: Path, project_root: Path) -> None:
+    with tree(tmp_path, project_root, http_workers=1, drain_timeout_s=600) as running:
+        with running.client() as client, ThreadPoolExecutor(1) as pool:
+            ask = partial(client.post, "/v1/variants/v/predict", json={"inputs": [{"text": "ein Satz"}]})
+            running.close_gate()
+            under_way = pool.submit(ask)
+            running.until_a_batch_waits()
             running.process.send_signal(signal.SIGTERM)
             running.event("draining")
             running.process.send_signal(signal.SIGTERM)
             given_up = under_way.result(TIMEOUT_S)
             assert given_up.status_code == 503
             assert "has shut down" in given_up.json()["detail"]
-        code, out, err = running.end()
-        assert (code, err) == (0, "")
-        assert "Traceback" not in out
+        running.open_gate()
+        assert running.end() == (0, "")
+    assert "Traceback" not in json.dumps(running.events)
+
+
+def test_it_is_live_before_it_is_ready(tmp_path: Path, project_root: Path) -> None:
+    ready_file = tmp_path / "ready.json"
+    with (tmp_path / "gate").open("wb") as gate:
+        fcntl.flock(gate, fcntl.LOCK_EX)  # what it has to measure before it is ready waits for this
+        with tree(tmp_path, project_root, wait=False, http_workers=1, ready_file=ready_file) as running:
+            with running.client() as client:
+                assert client.get("/health/live").status_code == 200
+                refused = client.get("/health/ready")
+                assert (refused.status_code, refused.headers["Retry-After"].isdigit()) == (503, True)
+                assert not ready_file.exists()
+                fcntl.flock(gate, fcntl.LOCK_UN)
+                running.event("ready")
+                assert client.get("/health/ready").status_code == 200
+                assert json.loads(ready_file.read_text())["url"] == running.url
+            running.process.send_signal(signal.SIGTERM)
+            assert running.end() == (0, "")
+    assert not ready_file.exists()
 
 
 def refused_by(project_root: Path, *options: str) -> str:

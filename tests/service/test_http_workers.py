@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from service.settings import Settings
 
-pytestmark = [pytest.mark.timeout(180), pytest.mark.alone]
+pytestmark = pytest.mark.timeout(180)
 
 WORKERS = {"http-1", "http-2"}
 TEXTS = [{"text": "ein Satz " * n} for n in range(1, 40)]

@@ -39,7 +39,6 @@ if TYPE_CHECKING:
     from service.engine.device import Loaded
     from tests.service.serving import Served
 
-pytestmark = pytest.mark.alone
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 SPAN = "00f067aa0ba902b7"

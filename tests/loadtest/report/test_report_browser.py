@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -12,12 +12,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from playwright.sync_api import Browser
+    from playwright.sync_api import Browser, Page
 
-pytestmark = [pytest.mark.browser, pytest.mark.alone]
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(240)]
 
 SCHEMES = ("light", "dark")
 WIDTHS = {"desk": 1280, "phone": 390}
+# Ends what hangs; a browser on a busy machine takes its time.
+TIMEOUT_MS = 90_000.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,9 +44,18 @@ def browser() -> Iterator[Browser]:
     if executable is None:
         pytest.skip("no chromium on this machine; apt-get install chromium to try the page in a browser")
     with sync_playwright() as playwright:
-        launched = playwright.chromium.launch(executable_path=executable, args=["--no-sandbox"])
+        launched = playwright.chromium.launch(
+            executable_path=executable, args=["--no-sandbox"], timeout=TIMEOUT_MS
+        )
         yield launched
         launched.close()
+
+
+def new_page(browser: Browser, **options: Any) -> Page:
+    """Open a window of its own, which ends with the page."""
+    page = browser.new_page(**options)
+    page.set_default_timeout(TIMEOUT_MS)
+    return page
 
 
 @pytest.fixture(
@@ -55,8 +66,7 @@ def browser() -> Iterator[Browser]:
 def seen(request: pytest.FixtureRequest, browser: Browser, reported_run: Path, reported_study: Path) -> Seen:
     kind, name, scheme = request.param
     path, width = (reported_run if kind == "run" else reported_study) / "report.html", WIDTHS[name]
-    context = browser.new_context(viewport={"width": width, "height": 844}, color_scheme=scheme)
-    page = context.new_page()
+    page = new_page(browser, viewport={"width": width, "height": 844}, color_scheme=scheme)
     complaints: list[str] = []
     page.on("console", lambda message: complaints.append(f"console: {message.text}"))
     page.on("pageerror", lambda error: complaints.append(f"error: {error}"))
@@ -75,7 +85,7 @@ def seen(request: pytest.FixtureRequest, browser: Browser, reported_run: Path, r
         overlapping=page.evaluate(OVERLAPS),
         sticking_out=page.evaluate(STICKING_OUT),
     )
-    context.close()
+    page.close()
     return found
 
 
@@ -101,7 +111,7 @@ def test_no_label_lies_on_another_or_sticks_out_of_its_drawing(seen: Seen) -> No
 
 
 def test_tabs_switch_between_maps_by_keyboard(browser: Browser, reported_run: Path) -> None:
-    page = browser.new_page(viewport={"width": 1280, "height": 900})
+    page = new_page(browser, viewport={"width": 1280, "height": 900})
     page.goto((reported_run / "report.html").as_uri())
     panels = page.locator(".tabs .panel")
     assert [panels.nth(i).is_visible() for i in range(panels.count())].count(True) == 1
@@ -117,7 +127,7 @@ def test_tabs_switch_between_maps_by_keyboard(browser: Browser, reported_run: Pa
 def test_the_names_of_tasks_stay_in_sight_over_fifty_languages(
     browser: Browser, reported_run: Path, width: int
 ) -> None:
-    page = browser.new_page(viewport={"width": width, "height": 844})
+    page = new_page(browser, viewport={"width": width, "height": 844})
     page.goto((reported_run / "report.html").as_uri())
     table = page.locator("table.map:visible").first
     table.locator("tbody tr").last.scroll_into_view_if_needed()
@@ -130,7 +140,7 @@ def test_the_names_of_tasks_stay_in_sight_over_fifty_languages(
 
 
 def test_the_numbers_can_be_saved_from_the_page(browser: Browser, reported_run: Path) -> None:
-    page = browser.new_page()
+    page = new_page(browser)
     page.goto((reported_run / "report.html").as_uri())
     with page.expect_download() as saved:
         page.locator("a[download]").first.click()
@@ -141,7 +151,7 @@ def test_the_numbers_can_be_saved_from_the_page(browser: Browser, reported_run: 
 
 
 def test_on_paper_every_map_is_there_and_the_ink_is_dark(browser: Browser, reported_run: Path) -> None:
-    page = browser.new_page(viewport={"width": 800, "height": 1000}, color_scheme="dark")
+    page = new_page(browser, viewport={"width": 800, "height": 1000}, color_scheme="dark")
     page.goto((reported_run / "report.html").as_uri())
     page.emulate_media(media="print")
     panels = page.locator(".tabs .panel")
