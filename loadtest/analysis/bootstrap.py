@@ -8,8 +8,7 @@ for skewness and, unlike plain percentiles, holds its coverage at ten units.
 
 With one restart pairs are the units, and the interval speaks of that start alone.
 
-Source: Davison and Hinkley, "Bootstrap Methods and their Application" (1997), 2.4, 3.8
-and 5.3; Efron, "Better bootstrap confidence intervals" (1987), BCa.
+Source: Davison and Hinkley, "Bootstrap Methods and their Application" (1997), 2.4 and 3.8.
 """
 
 from __future__ import annotations
@@ -19,7 +18,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy import special
 
 from loadtest.analysis.interval import Interval, standard_error, student_interval
 
@@ -139,30 +137,3 @@ def cluster_resamples(
     kept = np.arange(sizes.max()) < sizes[restarts, np.newaxis]
     values = padded[restarts[..., np.newaxis], pairs]
     return np.asarray(np.sum(values, axis=2, where=kept) / sizes[restarts], dtype=np.float64)
-
-
-def percentile_interval(replicates: ArrayLike, level: float) -> Interval:
-    """Return the interval between percentiles of resampled values ``[b]``, NaN taken as unknown."""
-    values = np.asarray(replicates, dtype=np.float64)
-    low, high = np.nanquantile(values, [(1 - level) / 2, (1 + level) / 2])
-    return Interval(low=float(low), high=float(high), level=level)
-
-
-def bca_interval(replicates: ArrayLike, *, estimate: float, jackknife: ArrayLike, level: float) -> Interval:
-    """Return the bias-corrected and accelerated interval.
-
-    ``replicates`` ``[b]``: resampled values; ``jackknife`` ``[n]``: the value with each unit left out.
-    """
-    values = np.asarray(replicates, dtype=np.float64)
-    left_out = np.asarray(jackknife, dtype=np.float64)
-    below = (np.mean(values < estimate) + np.mean(values <= estimate)) / 2
-    if not 0 < below < 1:
-        return percentile_interval(values, level)
-    bias = float(special.ndtri(below))
-    deviation = left_out.mean() - left_out
-    spread = float(np.sum(deviation**2)) ** 1.5
-    acceleration = float(np.sum(deviation**3)) / (6 * spread) if spread else 0.0
-    z = bias + special.ndtri([(1 - level) / 2, (1 + level) / 2])
-    shares = special.ndtr(bias + z / (1 - acceleration * z))
-    low, high = np.quantile(values, shares)
-    return Interval(low=float(low), high=float(high), level=level)

@@ -23,11 +23,15 @@ Trial = Callable[["Generator"], bool | None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
-    """One kind of study; ``nominal``: the share of trials that must be true."""
+    """One kind of study; ``nominal``: the least share of trials that must be true.
+
+    ``max_without_ratio``: of trials that may end without an interval.
+    """
 
     name: str
     nominal: float
     trial: Trial
+    max_without_ratio: float = 0.05
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,42 +1,37 @@
 """Right answers compared on the same items: did one arm get more of them right?
 
-Items are paired: both arms answered them. Accuracy differences come with McNemar's
-exact test and an interval from the discordant items; scores that are no mean over
-items (F1 over tags) with a bootstrap over items and a test that swaps the arms item by
-item. Where items are translations of each other, they are drawn and swapped together:
-give them one cluster.
+Items are paired: both arms answered them. The interval of a difference is made of what each unit gains and
+loses (``gains``), and holds from one unit on; the test is McNemar's exact one for right and wrong answers,
+and one that swaps the arms unit by unit for other scores (F1 over tags). Where items are translations of each
+other, they are one unit: give them one cluster.
 
-A bootstrap knows only the differences that it has seen: where few units were asked, a rare one was seen by
-nobody, and resamples are far too sure. So "equivalent" takes so many units that a difference as rare as the
-margin would have shown, and where no unit differs at all, the interval is what such a sample allows (the rule
-of three, exactly).
+What so few units have not shown may be there all the same: where no unit differs, the interval is as wide as
+that allows (the rule of three), and "equivalent" takes so many units that a difference as rare as the margin
+would have shown.
 
 Effects are differences of scores in 0..1, arm - reference.
 
-Source: McNemar (1947); Agresti and Min, "Simple improved confidence intervals for
-comparing matched proportions" (2005); Yeh, "More accurate tests for the statistical
-significance of result differences" (2000); Hanley and Lippman-Hand, "If nothing goes wrong, is everything all
-right?" (1983).
+Source: McNemar (1947); Yeh, "More accurate tests for the statistical significance of result differences"
+(2000); Hanley and Lippman-Hand, "If nothing goes wrong, is everything all right?" (1983).
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy import special
 from statsmodels.stats.contingency_tables import mcnemar
 
-from loadtest.analysis.bootstrap import bca_interval
-from loadtest.analysis.interval import Interval
+from loadtest.analysis.gains import difference_interval, unit_differences
 
 if TYPE_CHECKING:
     from numpy.random import Generator
     from numpy.typing import ArrayLike, NDArray
+
+    from loadtest.analysis.interval import Interval
 
 NUM_RESAMPLES = 1999
 _MAX_INDICES = 250_000
@@ -88,7 +83,8 @@ def compare_accuracy(
     n = ours.size
     better, worse = int(np.count_nonzero(ours & ~theirs)), int(np.count_nonzero(theirs & ~ours))
     table = [[int(np.count_nonzero(ours & theirs)), worse], [better, int(np.count_nonzero(~ours & ~theirs))]]
-    interval, equivalence = (_agresti_min(n, better, worse, level) for level in (1 - alpha, 1 - 2 * alpha))
+    away = ours.astype(np.float64) - theirs
+    interval, equivalence = (difference_interval(away, level) for level in (1 - alpha, 1 - 2 * alpha))
     p_value = float(mcnemar(table, exact=True).pvalue)
     return QualityDifference(
         n=n,
@@ -130,16 +126,8 @@ def compare_scores(  # noqa: PLR0913 - two arms, what they are scored by, and ho
     ours, theirs = (_by_cluster(array, clusters) for array in (ours, theirs))
     totals, reference_totals = ours.sum(axis=0), theirs.sum(axis=0)
     difference = float(score(totals) - score(reference_totals))
-    levels = (1 - alpha, 1 - 2 * alpha)
-    unseen = [_unseen(len(ours), level) for level in levels]
-    if np.array_equal(ours, theirs):
-        interval, equivalence = unseen
-    else:
-        left_out = score(totals - ours) - score(reference_totals - theirs)
-        drawn = _drawn(ours, theirs, score, rng)
-        interval, equivalence = (
-            bca_interval(drawn, estimate=difference, jackknife=left_out, level=level) for level in levels
-        )
+    away = unit_differences(ours, theirs, score)
+    interval, equivalence = (difference_interval(away, level) for level in (1 - alpha, 1 - 2 * alpha))
     p_value = _swap_p(ours, theirs, score, difference, rng)
     return QualityDifference(
         n=n,
@@ -150,7 +138,7 @@ def compare_scores(  # noqa: PLR0913 - two arms, what they are scored by, and ho
         equivalence_interval=equivalence,
         p_value=p_value,
         margin=margin,
-        verdict=_verdict(interval, equivalence, p_value, margin, unseen=unseen[1]),
+        verdict=_verdict(interval, equivalence, p_value, margin),
     )
 
 
@@ -163,16 +151,6 @@ def micro_f1(sums: NDArray[np.float64]) -> NDArray[np.float64]:
 def mean_score(sums: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the mean of items whose counts are ``[value, 1]``, for ``compare_scores``."""
     return np.asarray(sums[..., 0] / sums[..., 1], dtype=np.float64)
-
-
-def _drawn(
-    ours: NDArray[np.float64], theirs: NDArray[np.float64], score: Score, rng: Generator
-) -> NDArray[np.float64]:
-    """Return the difference in resamples of units, the same units for both arms, ``[b]``."""
-    n, k = ours.shape
-    both = np.hstack([ours, theirs])
-    sums = np.concatenate([both[rng.integers(n, size=(count, n))].sum(axis=1) for count in _chunks(n)])
-    return np.asarray(score(sums[:, :k]) - score(sums[:, k:]), dtype=np.float64)
 
 
 def _swap_p(
@@ -206,34 +184,8 @@ def _by_cluster(array: NDArray[np.float64], clusters: ArrayLike | None) -> NDArr
     return summed
 
 
-def _agresti_min(n: int, better: int, worse: int, level: float) -> Interval:
-    """Return Wald's interval after half an item is added to each of the four cells."""
-    size, gain, loss = n + 2, better + 0.5, worse + 0.5
-    difference = (gain - loss) / size
-    spread = math.sqrt(gain + loss - (gain - loss) ** 2 / size) / size
-    half = float(special.ndtri((1 + level) / 2)) * spread
-    return Interval(low=max(-1.0, difference - half), high=min(1.0, difference + half), level=level)
-
-
-def _unseen(num_units: int, level: float) -> Interval:
-    """Return how far scores may lie apart where none of so many units differed.
-
-    A share ``s`` of units that differ goes unseen with probability ``(1 - s) ** num_units``; each changes a
-    score by one at most.
-    """
-    share = 1 - ((1 - level) / 2) ** (1 / num_units)
-    return Interval(low=-share, high=share, level=level)
-
-
-def _verdict(
-    interval: Interval,
-    equivalence: Interval,
-    p_value: float,
-    margin: float,
-    unseen: Interval | None = None,
-) -> QualityVerdict:
-    can_tell = unseen is None or unseen.within(-margin, margin)
-    if can_tell and equivalence.within(-margin, margin):
+def _verdict(interval: Interval, equivalence: Interval, p_value: float, margin: float) -> QualityVerdict:
+    if equivalence.within(-margin, margin):
         return QualityVerdict.EQUIVALENT
     # Interval and test are built differently and part near the edge; a claim needs both.
     if not interval.excludes(0.0) or p_value >= 1 - interval.level:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 import statsmodels.api as sm
+from scipy import stats
 
 from loadtest.analysis.tokens import TokenCell, cells, fit_tokens
 
@@ -59,7 +62,27 @@ def test_r_squared_is_statsmodels_and_the_slope_s_interval_hc3() -> None:
     robust = sm.OLS(seconds, design).fit(cov_type="HC3", use_t=True)
     assert found is not None
     assert found.r_squared == pytest.approx(plain.rsquared)
-    assert (found.slope_interval.low, found.slope_interval.high) == pytest.approx(tuple(robust.conf_int()[1]))
+    assert found.slope_interval is not None
+    half = (found.slope_interval.high - found.slope_interval.low) / 2
+    assert (found.slope_interval.high - half) == pytest.approx(robust.params[1])
+    # The standard error is HC3's; thirty cells are worth some twenty of them, where t is 2.09 and not 2.05.
+    assert half / robust.bse[1] == pytest.approx(stats.t.ppf(0.975, 20), rel=0.03)
+
+
+def test_three_cells_are_worth_one_degree_of_freedom_by_hand() -> None:
+    # Residuals -1/2, 1, -1/2 at -1, 0, 1; leverages 5/6, 1/3, 5/6: error sqrt(2 (1/2 * 6 * 1/2)**2) = 2.1213.
+    found = fit_tokens([cell("a", 1, 1), cell("b", 2, 3), cell("c", 3, 2)])
+    assert found is not None
+    assert found.slope_interval is not None
+    half = stats.t.ppf(0.975, 1) * math.sqrt(4.5)
+    ends = (found.slope_interval.low, found.slope_interval.high)
+    assert ends == pytest.approx((0.5 - half, 0.5 + half))
+
+
+def test_a_slope_that_hangs_on_one_cell_has_no_interval() -> None:
+    found = fit_tokens([cell("a", 1, 1), cell("b", 1, 3), cell("c", 3, 2)])
+    assert found is not None
+    assert found.slope_interval is None
 
 
 def test_a_language_that_costs_beyond_its_tokens_stands_out() -> None:
