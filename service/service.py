@@ -149,19 +149,19 @@ class Service:
             await self._source.open()
             cards = self.backend.cards()
             await asyncio.get_running_loop().run_in_executor(self._encoders, partial(self._read, cards))
+            self._open_metrics(cards)
+            self.predictor.open(self._served.values())
+            self._source.adopted()
+            self._on_ready()  # first: who reads the line looks for the ready file
         except NotReadyError:
             return False  # stopped meanwhile
         except StartupError as error:
             self._fail(error)
             return False
-        except Exception as error:
+        except Exception as error:  # nobody awaits this task before the end: it would be unready for ever
             log.exception("start_failed")
             self._fail(loading_failed(error))
             return False
-        self._open_metrics(cards)
-        self.predictor.open(self._served.values())
-        self._source.adopted()
-        self._on_ready()  # first: who reads the line looks for the ready file
         log.info(ready, variants=len(self._served), seconds=round(time.monotonic() - began_at, 3))
         return True
 

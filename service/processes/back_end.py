@@ -108,6 +108,7 @@ class _BackEndProcess:
         log.info("loading")
         try:
             await back_end.source.open()
+            _tell_variants(back_end)
         except NotReadyError:
             return  # stopped meanwhile
         except StartupError as error:
@@ -119,13 +120,16 @@ class _BackEndProcess:
             superior.tell(Order.FAILED, str(loading_failed(error)))
             self._finish(_REFUSED)
             return
-        _tell_variants(back_end)
         seconds = round(time.monotonic() - began_at, 3)
         log.info("loaded", variants=len(back_end.source.backend.cards()), seconds=seconds)
         superior.tell(Order.READY)
-        while True:
-            await back_end.source.changed()
-            _tell_variants(back_end)
+        try:
+            while True:
+                await back_end.source.changed()
+                _tell_variants(back_end)
+        except Exception:  # nobody awaits this task: front ends would ask for weights that go
+            log.exception("variants_not_told")
+            self._finish(_BROKEN)
 
     def _reload(self) -> None:
         if self._back_end is None:

@@ -46,7 +46,8 @@ class World:
         self.folder = folder
         self.tokenizers = Tokenizers()
         self.source = Source(folder)
-        self.num_ready = 0
+        self.num_ready = self.num_failures = 0
+        self.is_broken = False
         self.service = Service(
             read_settings(catalogue=str(UNUSED)),
             source=self.source,
@@ -54,13 +55,20 @@ class World:
             observer=Recorder(),
             tokenizers=self.tokenizers,
             tracing=None,
-            open_metrics=lambda _: None,
+            open_metrics=self.open_metrics,
             on_ready=self.ready,
-            on_failure=lambda: None,
+            on_failure=self.failed,
         )
 
     def ready(self) -> None:
         self.num_ready += 1
+
+    def failed(self) -> None:
+        self.num_failures += 1
+
+    def open_metrics(self, _: object) -> None:
+        if self.is_broken:
+            raise ZeroDivisionError
 
     def card(self, name: str, *, content: bytes = b"", generation: int = 0) -> VariantCard:
         """A variant with a tokenizer of its own file; ``content``: white space that tells it from others."""
@@ -127,6 +135,18 @@ async def test_a_start_whose_tokenizer_is_gone_is_refused(world: World) -> None:
     with capture_logs():
         assert not await world.service._open()
     assert world.service.failure is not None
+
+
+async def test_what_fails_after_the_weights_have_loaded_is_told_too(world: World) -> None:
+    """Nobody awaits the task that opens: it would be unready, or ask for what is gone, and nobody knew."""
+    world.source.serve(world.card("v"))
+    assert await world.service._open()
+    world.is_broken = True
+    with capture_logs() as logs:
+        await world.service._load()
+    assert [log["event"] for log in logs if log["log_level"] == "error"] == ["start_failed"]
+    assert "ZeroDivisionError" in str(world.service.failure)
+    assert (world.num_ready, world.num_failures) == (1, 1)
 
 
 async def test_a_ready_file_that_cannot_be_written_is_told_and_ends_nothing(tmp_path: Path) -> None:
