@@ -294,7 +294,13 @@ def _processes() -> Row:
                 "Processes of an instance that died and were started again; only with several HTTP workers.",
                 "none",
                 [ranged(increase("xlmr_process_restarts_total", "process"), "{{process}}")],
-                width=12,
+            ),
+            series(
+                "Processes that hung",
+                "Processes of an instance that were killed since they gave no sign of life; each is started "
+                "again, too. The backend: look at its device; a front end: at the CPU and at memory.",
+                "none",
+                [ranged(increase("xlmr_process_hangs_total", "process"), "{{process}}")],
             ),
             series(
                 "Builds",
@@ -306,7 +312,6 @@ def _processes() -> Row:
                         "{{version}} {{revision}}, torch {{torch}}, Python {{python}}",
                     )
                 ],
-                width=12,
             ),
         ),
     )

@@ -1,16 +1,19 @@
 """Services with one trouble each, on a device that computes in closed form, and clients that ask them.
 
-Rules: a trouble is in the device or in a limit, where real ones are; the service around it is the
-real one, with a real socket. Devices wait on events with a time limit, for that is their work here.
+Rules: a trouble is in the device, in a process or in a limit, where real ones are; the service around it is
+the real one, with a real socket. Devices wait on events with a time limit, for that is their work here.
 """
 
 from __future__ import annotations
 
 import contextlib
 import itertools
+import os
+import signal
 import threading
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import httpx2
@@ -20,10 +23,10 @@ from models.variant import load_catalogue
 from service.engine.fake import FakeDevice, FakeDeviceError
 from tests.service.backend_world import card
 from tests.service.serving import served
+from tests.service.trees import tree
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     import numpy as np
     from numpy.typing import NDArray
@@ -38,6 +41,7 @@ TEXT = "one two three four"
 ONE_TEXT_TOKENS = 16
 FOREVER_S = 300.0
 CANARY_S = 2.0
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @dataclass(eq=False)
@@ -68,15 +72,19 @@ class Trouble:
     """A service's trouble. ``prepare`` gets an event that ends it, and returns the device.
 
     ``prepare`` is None for true checkpoints, of a catalogue that ``edit`` changes once they are served and
-    that the service then reads again. ``num_clients`` ask ``num_inputs`` at once, all the time, with a
-    pause after each answer. ``alerts``: those that it must cause; no other may fire. Every service asks
-    its canary all the while.
+    that the service then reads again, and where a process of several, ``stops``, is stopped. Both begin when
+    Prometheus has data for ``begins_after``. ``num_clients`` ask ``num_inputs`` at once, all the time, with a
+    pause after each answer. ``alerts``: those that it must cause; no other may fire, but for those that are
+    true of seconds that stand for minutes, ``excused``. Every service asks its canary all the while.
     """
 
     name: str
     alerts: frozenset[str]
+    excused: frozenset[str] = frozenset()
     prepare: Callable[[Switches], TroubledDevice] | None = None
     edit: Callable[[str], str] | None = None
+    stops: str | None = None
+    begins_after: str = ""
     num_clients: int = 1
     num_inputs: int = 1
     pause_s: float = 0.0
@@ -148,7 +156,24 @@ TROUBLES = (
     Trouble(name="errors", alerts=AVAILABILITY | {"XlmrCanaryFailed"}, prepare=_failing, pause_s=0.2),
     # Nobody else can tell: requests are answered, in time and in form.
     Trouble(name="wrong", alerts=frozenset({"XlmrCanaryFailed"}), prepare=_wrong, pause_s=0.2),
-    Trouble(name="swap", alerts=frozenset({"XlmrVariantLoadFailed"}), edit=_other_digests, num_clients=0),
+    # Both are counted from nought, which Prometheus has to have seen.
+    Trouble(
+        name="swap",
+        alerts=frozenset({"XlmrVariantLoadFailed"}),
+        edit=_other_digests,
+        begins_after='xlmr_variant_loads_total{job="swap", result="failed"} == 0',
+        num_clients=0,
+    ),
+    # Until it is killed, /metrics waits for it for longer than there is between two readings here.
+    Trouble(
+        name="hung",
+        alerts=frozenset({"XlmrProcessHung"}),
+        excused=frozenset({"XlmrInstanceDown", "XlmrNotReady"}),
+        stops="backend",
+        begins_after='xlmr_process_hangs_total{job="hung", process="backend"} == 0',
+        num_clients=0,
+        options={"heartbeat_s": 0.5, "hang_timeout_s": 2},
+    ),
     # Alone, so that nothing queues behind it, and rarely, so that the engine is idle between.
     # Two batches a request, each short enough for warm-up to measure more than one.
     Trouble(name="slow", alerts=LATENCY, prepare=_taking(0.35), num_inputs=2, pause_s=1.3, options=FULL),
@@ -184,8 +209,14 @@ TROUBLES = (
 def troubled(trouble: Trouble, catalogue: Path, folder: Path) -> Iterator[tuple[str, Callable[[], object]]]:
     """Run a service in trouble, and its clients, until the block ends.
 
-    Gives its host and port, and what makes it read its catalogue again. ``folder``: for files of its own.
+    Gives its host and port, and what begins a trouble that begins later: its catalogue is read again, or a
+    process is stopped. ``folder``: for files of its own.
     """
+    if trouble.stops is not None:
+        with tree(folder, ROOT, canary_interval_s=CANARY_S, **trouble.options) as several:
+            pid = several.pid(trouble.stops)
+            yield several.url.removeprefix("http://"), partial(os.kill, pid, signal.SIGSTOP)
+        return
     switches, stop = Switches(), threading.Event()
     # A device that is stuck stays so: what a restart would change is not what is looked at here.
     options: dict[str, Any] = {"canary_interval_s": CANARY_S, "stuck_batch_s": 0} | trouble.options
