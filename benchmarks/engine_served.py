@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from itertools import count
 from typing import TYPE_CHECKING
@@ -21,7 +22,7 @@ from service.engine.contract import Run
 from service.engine.thread import EngineThread
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
@@ -64,22 +65,65 @@ async def compare(
     ``sequences``: int32 ``[L]`` each. ``max_batch_tokens``: of a batch, both ways. ``num_clients``: how many
     wait for an answer at a time.
     """
+    num_tokens = sum(len(ids) for ids in sequences)
+    async with opened(
+        make_device, max_batch_tokens=max_batch_tokens, max_queue_tokens=1 + num_tokens
+    ) as world:
+        return Throughput(
+            offline_per_s=await world.offline(lane, sequences),
+            served_per_s=await world.served(lane, sequences, num_clients),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class World:
+    """An engine, and the backend in front of it."""
+
+    engine: Engine
+    backend: LocalBackend
+    max_batch_tokens: int
+
+    async def offline(self, lane: Lane, sequences: Sequence[Ids]) -> float:
+        """Return the tokens a second of full batches, one behind the other."""
+        futures = [self.engine.run(lane, batch) for batch in batches_of(sequences, self.max_batch_tokens)]
+        runs = [await asyncio.wrap_future(future) for future in futures]
+        assert all(isinstance(run, Run) for run in runs), "The device cannot run these batches."
+        seconds = max(run.finished_at for run in runs) - min(run.started_at for run in runs)
+        return sum(map(len, sequences)) / seconds
+
+    async def served(
+        self, lane: Lane, sequences: Sequence[Ids], num_clients: int, *, num_together: int = 1
+    ) -> float:
+        """Return the tokens a second of so many clients. ``num_together``: sequences of a request."""
+        starts, work_ids = iter(range(0, len(sequences), num_together)), count()
+
+        async def client() -> None:
+            for start in starts:
+                asked = tuple(sequences[start : start + num_together])
+                work = Work(work_id=next(work_ids), lane=lane, sequences=asked, arrived_at=time.monotonic())
+                await self.backend.submit(work)
+
+        began = time.monotonic()
+        await asyncio.gather(*(client() for _ in range(num_clients)))
+        return sum(map(len, sequences)) / (time.monotonic() - began)
+
+
+@asynccontextmanager
+async def opened(
+    make_device: Callable[[], Device], *, max_batch_tokens: int, max_queue_tokens: int
+) -> AsyncIterator[World]:
+    """Load, warm up, and close in the end."""
     engine = EngineThread(make_device, clock=time.monotonic)
     backend = LocalBackend(
         engine=engine,
-        limits=Limits(
-            max_batch_tokens=max_batch_tokens, max_queue_tokens=1 + sum(len(ids) for ids in sequences)
-        ),
+        limits=Limits(max_batch_tokens=max_batch_tokens, max_queue_tokens=max_queue_tokens),
         num_slots=2,
         clock=LoopClock(),
         observer=_Deaf(),
     )
     await backend.start(calibrate_budget=False)
     try:
-        return Throughput(
-            offline_per_s=await _offline(engine, lane, sequences, max_batch_tokens),
-            served_per_s=await _served(backend, lane, sequences, num_clients),
-        )
+        yield World(engine=engine, backend=backend, max_batch_tokens=max_batch_tokens)
     finally:
         backend.close()
         await asyncio.to_thread(engine.join, 10.0)
@@ -94,24 +138,3 @@ def batches_of(sequences: Sequence[Ids], max_batch_tokens: int) -> Iterator[list
             batch = []
         batch.append(ids)
     yield batch
-
-
-async def _offline(engine: Engine, lane: Lane, sequences: Sequence[Ids], max_batch_tokens: int) -> float:
-    futures = [engine.run(lane, batch) for batch in batches_of(sequences, max_batch_tokens)]
-    runs = [await asyncio.wrap_future(future) for future in futures]
-    assert all(isinstance(run, Run) for run in runs), "The device cannot run these batches."
-    seconds = max(run.finished_at for run in runs) - min(run.started_at for run in runs)
-    return sum(map(len, sequences)) / seconds
-
-
-async def _served(backend: LocalBackend, lane: Lane, sequences: Sequence[Ids], num_clients: int) -> float:
-    waiting, work_ids = iter(sequences), count()
-
-    async def client() -> None:
-        for ids in waiting:
-            work = Work(work_id=next(work_ids), lane=lane, sequences=(ids,), arrived_at=time.monotonic())
-            await backend.submit(work)
-
-    began = time.monotonic()
-    await asyncio.gather(*(client() for _ in range(num_clients)))
-    return sum(map(len, sequences)) / (time.monotonic() - began)

@@ -19,7 +19,8 @@ import numpy as np
 import structlog
 import torch
 
-from service.engine.graphs import EncoderGraphs
+from models.encoder import sdpa_attention
+from service.engine.graphs import BUCKETS, EncoderGraphs
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from models.model import Model
     from service.batching.packing import PackedBatch
     from service.domain import Lane
-    from service.engine.graphs import Record
+    from service.engine.graphs import Bucket, Record
 
 # Ids and positions of the largest batch, and its offsets: more is allocated when it comes.
 _FIRST_CAPACITY: Final = 2 * 16384 + 4096
@@ -73,13 +74,21 @@ class Staging:
 class CudaRunner:
     """Runs models on one GPU."""
 
-    def __init__(self, device: torch.device, *, record: Record | None, num_threads: int = 1) -> None:
-        """``record``: how to record; None where attention asks the host, and nothing can be.
+    def __init__(
+        self,
+        device: torch.device,
+        *,
+        record: Record | None,
+        num_threads: int = 1,
+        buckets: tuple[Bucket, ...] = BUCKETS,
+    ) -> None:
+        """``record``: how to record; None where nothing shall be.
 
-        ``num_threads``: how many run batches at the same time.
+        ``num_threads``: how many run batches at the same time. ``buckets``: which sizes to record.
         """
         self._device = device
         self._record = record
+        self._buckets = buckets
         self._asking = Lock()
         self._stagings: SimpleQueue[Staging] = SimpleQueue()
         for _ in range(num_threads):
@@ -88,12 +97,18 @@ class CudaRunner:
         self._by_encoder: dict[tuple[int, int | None], EncoderGraphs] = {}
 
     def prepare(self, model: Model, layer: int | None) -> None:
-        """Record a model's encoder up to a layer, unless an equal one was."""
+        """Record a model's encoder up to a layer, unless an equal one was, or attention asks the host."""
+        if model.encoder.attention is sdpa_attention:
+            return
         key = (_content_of_encoder(model), layer)
         if self._record is not None and key not in self._by_content:
             self._record_encoder(model, key)
         if key in self._by_content:
             self._by_encoder[id(model.encoder), layer] = self._by_content[key]
+
+    def records(self, model: Model, layer: int | None) -> bool:
+        """Whether batches of a model that stop at a layer run recorded where one fits."""
+        return (id(model.encoder), layer) in self._by_encoder
 
     def forget(self, model: Model) -> None:
         """Let a model's recordings go, but for those that others use."""
@@ -115,6 +130,7 @@ class CudaRunner:
                     max_seqlen=model.max_positions,
                     device=self._device,
                     record=self._record,
+                    buckets=self._buckets,
                 )
         except RuntimeError as error:
             self._record = None
@@ -145,13 +161,14 @@ class CudaRunner:
     def _ask(
         self, model: Model, lane: Lane, brought: tuple[Tensor, Tensor, Tensor], max_seqlen: int
     ) -> Tensor:
-        graphs = self._by_encoder.get((id(model.encoder), lane.layer))
-        with torch.inference_mode():
-            hidden = None if graphs is None else graphs.run(*brought)
-        if hidden is None:
-            hidden = model.encode(*brought, max_seqlen, layer=lane.layer)
         pooling = None if lane.pooling is None else lane.pooling.value
-        return model.read(hidden, brought[-1], pooling=pooling)
+        graphs = self._by_encoder.get((id(model.encoder), lane.layer))
+        if graphs is not None:
+            with torch.inference_mode():
+                hidden = graphs.run(*brought)
+            if hidden is not None:
+                return model.read(hidden, brought[-1], pooling=pooling)
+        return model.forward(*brought, max_seqlen, layer=lane.layer, pooling=pooling)
 
     def _mark(self) -> torch.cuda.Event | None:
         """Return what tells when everything that was asked so far has been done."""

@@ -7,6 +7,7 @@ it may use. Arrays go in and come out as numpy, so that nothing above knows torc
 from __future__ import annotations
 
 import time
+import traceback
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -18,7 +19,6 @@ import structlog
 import torch
 from numpy.typing import NDArray
 
-from models.encoder import sdpa_attention
 from service.batching.packing import pack
 from service.domain import Lane
 from service.engine.cuda import CudaRunner
@@ -180,17 +180,17 @@ class TorchDevice:
             return cast(NDArray[np.float32], output.numpy())
         try:
             return cast(NDArray[np.float32], self._cuda.run(model, lane, batch).numpy())
-        except torch.OutOfMemoryError:
-            # What the failed batch held must be free before its sequences run alone.
+        except torch.OutOfMemoryError as error:
+            # What the failed batch held must be free before its sequences run alone, and the frames that it
+            # failed in hold it for as long as somebody has the error.
+            traceback.clear_frames(error.__traceback__)
             torch.cuda.empty_cache()
             raise
 
     def _prepare_cuda(self, model: Model, loaded: Loaded) -> None:
         """Record what requests without parameters will ask for; other layers run unrecorded."""
         if self._cuda is None:
-            graphable = model.encoder.attention is not sdpa_attention
-            record = cuda_recorder() if graphable else None
-            self._cuda = CudaRunner(model.device, record=record, num_threads=_CUDA_THREADS)
+            self._cuda = CudaRunner(model.device, record=cuda_recorder(), num_threads=_CUDA_THREADS)
         self._cuda.prepare(model, loaded.card.default_layer)
 
     def _share_cores(self, loaded: Loaded) -> None:

@@ -55,8 +55,8 @@ def library(_library: tokenizers.Tokenizer) -> tokenizers.Tokenizer:
 
 @pytest.fixture(scope="session")
 def mini_catalogue(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A catalogue of mini checkpoints, one a head kind and named after it; see serving.py."""
-    from tests.service.serving import write_catalogue  # noqa: PLC0415 - brings torch, which few tests need
+    """A catalogue of mini checkpoints, one a head kind and named after it; see mini_catalogue.py."""
+    from tests.service.mini_catalogue import write_catalogue  # noqa: PLC0415 - brings torch, which few tests need
 
     return write_catalogue(tmp_path_factory.mktemp("catalogue"))
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from tests.service.serving import HEADS, PANX, XNLI
+from tests.service.mini_catalogue import HEADS, PANX, XNLI
 
 if TYPE_CHECKING:
     from tests.service.serving import Served

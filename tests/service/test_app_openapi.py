@@ -18,7 +18,7 @@ from schemathesis.specs.openapi.checks import (
     unsupported_method,
 )
 
-from tests.service.serving import HEADS
+from tests.service.mini_catalogue import HEADS
 
 if TYPE_CHECKING:
     from schemathesis import Case

@@ -27,6 +27,11 @@ pytestmark = [
     pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device here"),
 ]
 
+# Another number of rows may be added up in another order. On a CPU, sums cut into two to four parts alone
+# moved mini models' outputs by up to 0.019 of the largest in bfloat16 and 0.004 in float16; a leak moves them
+# by tenths.
+BATCH_BOUNDS = {"float32": 1e-4, "float16": 2**-6, "bfloat16": 2**-4}
+
 
 @pytest.fixture(scope="module", params=["bfloat16", "float16", "float32"])
 def device(request: pytest.FixtureRequest, mini_catalogue: Path) -> tuple[TorchDevice, dict[str, Loaded]]:
@@ -74,7 +79,7 @@ def test_answers_do_not_depend_on_batch_mates_nor_on_graphs(
         runs.forward(lane_of(head), together), together.cu_seqlens, per_token=head in ("tag", "span")
     )
     largest = max(float(np.abs(part).max()) for part in parts)
-    bound = 1e-4 if loaded[head].card.dtype == "float32" else 2**-6
+    bound = BATCH_BOUNDS[loaded[head].card.dtype]
     for ids, part in zip(sequences, parts, strict=True):
         alone = runs.forward(lane_of(head), pack([ids], padding_idx=loaded[head].padding_idx))
         assert np.abs(part.reshape(alone.shape) - alone).max() <= bound * largest

@@ -227,7 +227,7 @@ def test_a_batch_that_fails_gives_its_buffers_back(
         raise torch.OutOfMemoryError
 
     with monkeypatch.context() as broken:
-        broken.setattr(type(model), "encode", fail)
+        broken.setattr(type(model), "forward", fail)
         for _ in range(3):
             with pytest.raises(torch.OutOfMemoryError):
                 runner.run(model, lane, batch)
