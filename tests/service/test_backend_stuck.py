@@ -131,3 +131,15 @@ async def test_batches_that_are_tried_again_one_by_one_are_watched_too() -> None
     for work in works:
         with pytest.raises(EngineError):
             await work
+
+
+async def test_nobody_watches_a_batch_after_the_end() -> None:
+    world = await StuckWorld().started()
+    works = [world.submit([1]), world.submit([2], variant="w")]
+    await settle()
+    assert world.clock.num_timers == 2
+    world.backend.close()
+    assert world.clock.num_timers == 0
+    for work in works:
+        with pytest.raises(NotReadyError):
+            await work
