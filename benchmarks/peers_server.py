@@ -38,7 +38,7 @@ STOP_TIMEOUT_S = 10.0
 _INSTALL_TIMEOUT_S = 1800.0
 _ASK_AGAIN_S = 0.25
 # What the caller may have set for himself would change what is compared.
-NOT_INHERITED = ("OMP_", "GOMP_", "MKL_", "XLMR_", "RAY_", "INFINITY_", "TORCH_")
+NOT_INHERITED = ("OMP_", "GOMP_", "MKL_", "OPENBLAS_", "XLMR_", "RAY_", "INFINITY_", "TORCH_")
 _PROBE = Item(text="Is anybody there?", text_pair="Yes.", num_tokens=0)
 
 
