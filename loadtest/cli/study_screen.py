@@ -5,7 +5,6 @@ Where nothing can be redrawn, such as in a CI job's log, a line a run and a wait
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Self
 
 from rich.console import Console
@@ -69,7 +68,8 @@ class StudyScreen:
 
     def waiting(self, said: str, left_s: float) -> None:
         """Show why the target is waited for."""
-        self._line(f"waiting for the server, at most {self._whole(left_s)} s: {said}")
+        key = f"{said} {left_s // _LOG_STEP_S}"
+        self._line(f"waiting for the server, at most {left_s:.0f} s: {said}", key)
         self._note(f"waiting for the server: {said}; {left_s:.0f} s left")
 
     def indexing(self, task: str, done: int, total: int) -> None:
@@ -101,15 +101,10 @@ class StudyScreen:
         """Say why the end takes a moment."""
         self._note(f"waiting for a last scrape, at most {timeout_s:.0f} s")
 
-    @staticmethod
-    def _whole(left_s: float) -> int:
-        """Return the time left in steps, so that a wait is not a line a moment."""
-        return math.ceil(left_s / _LOG_STEP_S) * _LOG_STEP_S
-
-    def _line(self, said: str) -> None:
-        """Print a line where there are no bars, unless it was the last one."""
-        if not self._console.is_terminal and said != self._said:
-            self._said = said
+    def _line(self, said: str, key: str = "") -> None:
+        """Print a line where there are no bars, unless the last one had the same key: else its own words."""
+        if not self._console.is_terminal and (key or said) != self._said:
+            self._said = key or said
             self._console.print(said, highlight=False, markup=False, soft_wrap=True)
 
     def _note(self, note: str, done: int = 0, total: int | None = None) -> None:

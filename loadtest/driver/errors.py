@@ -5,6 +5,7 @@
     DriverError
     ├── UsageError      the trace, the arm or the target do not fit each other; nothing was measured
     ├── TargetError     the service cannot be reached or does not answer as it should before the run
+    │   └── NotReadyError   it was waited for in vain
     └── EngineError     Locust itself did not start or did not finish; what was measured is kept
 
 Each carries a sentence that says what happened and what to do; exit codes are given in
@@ -24,6 +25,14 @@ class UsageError(DriverError):
 
 class TargetError(DriverError):
     """The service is not there, not ready, or no service of this kind."""
+
+
+class NotReadyError(TargetError):
+    """The service was waited for in vain; ``what`` says so without advice, for whoever started it."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(f"{what}. Start the service, or give its address with --target.")
+        self.what = what
 
 
 class EngineError(DriverError):

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import httpx2
 
-from loadtest.driver.errors import TargetError
+from loadtest.driver.errors import NotReadyError, TargetError
 from loadtest.driver.wire import predict_path
 
 if TYPE_CHECKING:
@@ -52,15 +52,14 @@ class ServiceClient:
         """Ask ``/health/ready`` until it says 200; ``show`` is told what it said and the seconds left.
 
         Raises:
-            TargetError: it did not within ``timeout_s``.
+            NotReadyError: it did not within ``timeout_s``.
         """
         deadline = time.monotonic() + timeout_s
         while (said := self._not_ready()) is not None:
             left_s = deadline - time.monotonic()
             if left_s <= 0:
-                raise TargetError(
-                    f"The target {self._target.url} is not ready after {timeout_s:g} s: {said}. "
-                    "Start the service, or give its address with --target."
+                raise NotReadyError(
+                    f"The target {self._target.url} is not ready after {timeout_s:g} s: {said}"
                 )
             show(said, left_s)
             time.sleep(min(_ASK_INTERVAL_S, left_s))

@@ -136,9 +136,16 @@ def _slowdown(change: Change) -> float:
 
 def _differences(old: Summary, new: Summary) -> Iterable[str]:
     yield from _unequal("trace", old.trace, new.trace, TRACE_KEYS)
+    yield from _unequal("goodput", _objective(old), _objective(new), ("objective_s",))
     ours, theirs = _arms(old), _arms(new)
     yield from _unequal("arm", ours, theirs, dict.fromkeys((*ours, *theirs)))
     yield from _unequal("environment", old.environment, new.environment, MACHINE_KEYS)
+
+
+def _objective(run: Summary) -> dict[str, Any]:
+    """Return within which time an answer counts as good."""
+    goodput = run.overall.goodput
+    return {} if goodput is None else {"objective_s": goodput.objective_s}
 
 
 def _arms(run: Summary) -> dict[str, Any]:
@@ -148,9 +155,13 @@ def _arms(run: Summary) -> dict[str, Any]:
 
 
 def _unequal(what: str, old: dict[str, Any], new: dict[str, Any], keys: Iterable[str]) -> Iterable[str]:
+    """Tell each key whose values differ; of tables, each key in them."""
     for key in keys:
-        if old.get(key) != new.get(key):
-            yield f"{what}.{key}: {old.get(key)!r} against {new.get(key)!r}"
+        ours, theirs = old.get(key), new.get(key)
+        if isinstance(ours, dict) and isinstance(theirs, dict):
+            yield from _unequal(f"{what}.{key}", ours, theirs, dict.fromkeys((*ours, *theirs)))
+        elif ours != theirs:
+            yield f"{what}.{key}: {ours!r} against {theirs!r}"
 
 
 def _read(file: Path) -> Summary:

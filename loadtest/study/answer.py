@@ -66,6 +66,7 @@ def answer_study(
         DataError, TraceError, ArmError: data, trace or arms do not fit.
         ReportError: a file of a run is damaged.
     """
+    _check_cores(study)
     with sole_sitting(out):
         return _answer_study(study, out, command, screen)
 
@@ -85,6 +86,7 @@ def _answer_study(study: Study, out: Path, command: tuple[str, ...], screen: Scr
 
 def answer_capacity(study: Study, out: Path, *, command: tuple[str, ...], screen: Screen) -> Answered:
     """Find the capacity of a study's reference arm alone; raises as ``answer_study`` does."""
+    _check_cores(study)
     with sole_sitting(out):
         return _answer_capacity(study, out, command, screen)
 
@@ -107,11 +109,15 @@ def _save(record: StudyRecord, folder: StudyFolder, screen: Screen) -> Answered:
     return Answered(record=record, report=write_report(folder.root, told=screen.reporting))
 
 
+def _check_cores(study: Study) -> None:
+    """Raise a StudyError where cores are named that are not there, before anything is written."""
+    for cpus in (study.declared.server.cpus, study.declared.load.cpus):
+        if cpus is not None:
+            parse_cpus(cpus)
+
+
 def _conductor(study: Study, out: Path, command: tuple[str, ...], screen: Screen) -> Conductor:
     declared = study.declared
-    for cpus in (declared.server.cpus, declared.load.cpus):
-        if cpus is not None:
-            parse_cpus(cpus)  # before anything is written
     folder = open_folder(out, study)
     base = build_base(study, folder, screen.building)
     arms = settle_arms(study, folder)

@@ -15,7 +15,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Protocol
 
 from loadtest.analysis.design import plan
-from loadtest.driver.errors import DriverError, UsageError
+from loadtest.driver.errors import DriverError, NotReadyError, UsageError
 from loadtest.report.summary import read_summary
 from loadtest.study.capacity_search import Swept, Target, plan_of, search
 from loadtest.study.cores import parse_cpus
@@ -244,6 +244,16 @@ class Conductor:
         summary = self._run(Wanted(name=name, arm=block.arm, trace=trace, replicate=block.pair), server)
         return Observed(block=block, path=f"runs/{name}", rate_per_s=rate, summary=summary)
 
+    def _look_at(self, started: Server, show: Show) -> None:
+        """Ask a server that is new here whether it fits every arm, before anything is measured."""
+        if started is self.looked_at:
+            return
+        try:
+            self.fits(started.url, show.waiting)
+        except UsageError as error:
+            raise StudyError(str(error)) from error
+        self.looked_at = started
+
     def _run(self, wanted: Wanted, server: Starting) -> Summary:
         self.num_begun += 1
         if self.folder.is_complete(wanted.name):
@@ -253,10 +263,11 @@ class Conductor:
         started = server()
         watched = Watched.show(show, started)
         try:
-            if started is not self.looked_at:
-                self.fits(started.url, watched.waiting)
-                self.looked_at = started
+            self._look_at(started, watched)
             summary = self.replay(wanted, started.url, watched)
+        except NotReadyError as error:
+            started.check(wanted.name)
+            raise started.not_ready(error.what) from error
         except UsageError as error:
             raise StudyError(f"{wanted.name}: {error}") from error
         except DriverError as error:

@@ -66,6 +66,16 @@ class Server:
             f"All of its output is in {self.log}; the same command makes this run again"
         )
 
+    def not_ready(self, what: str) -> StoppedError:
+        """Return what to tell of a server that was waited for in vain; ``what`` says for how long."""
+        if self.process is None:
+            return StoppedError(f"{what}; start the service, then give the same command")
+        return StoppedError(
+            f"{what}. The study started it, and it runs; its last words: {self.last_words()}. All of its "
+            f"output is in {self.log}. If it needs longer, declare a longer server.start_timeout_s, in a new "
+            "--out"
+        )
+
     def last_words(self) -> str:
         """Return the end of the server's log, for an error message."""
         if self.log is None or not self.log.is_file():

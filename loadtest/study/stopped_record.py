@@ -25,9 +25,11 @@ def stopped_record(study: Study, stopped: StoppedError, target: Target, command:
     """Tell what a study measured before it stopped."""
     declared, made = study.declared, stopped.made
     assert made is not None, "Without a run there is nothing to tell, and no page. This is a bug."
-    reason = f"{str(stopped).rstrip('.')}."
+    said = f"{str(stopped).rstrip('.')}."
+    named = said.partition(" ")[0].endswith(":")  # by the run that could not be made
+    reason = said if named else said[0].upper() + said[1:]
     compared = " and ".join((*declared.compared, declared.reference))
-    sentence = f"This study may not speak of {compared}: {reason}"
+    sentence = f"This study may not speak of {compared}: {said}"
     synthetic = synthetic_arms(made)
     return StudyRecord(
         name=declared.name,
@@ -54,11 +56,11 @@ def stopped_record(study: Study, stopped: StoppedError, target: Target, command:
 
 def _kept(made: Made, target: Target) -> str:
     """Say what there is, in numbers."""
-    said = [plural(len(made.unloaded), "unloaded run")]
+    kept = [plural(len(made.unloaded), "unloaded run")]
     if made.at_once is not None and made.at_once.overall.throughput_per_s:
-        said.append(f"one of all items at once, at {made.at_once.overall.throughput_per_s:.4g} a second")
+        kept.append(f"one of all items at once, at {made.at_once.overall.throughput_per_s:.4g} a second")
     if made.probed:
-        said.append(f"{plural(len(made.probed), 'probe')} under {target.text}")
+        kept.append(f"{plural(len(made.probed), 'probe')} under {target.text}")
     if made.blocks:
-        said.append(f"{plural(len(made.blocks), 'run')} of the plan, not compared")
-    return f"Made and kept: {', '.join(said)}."
+        kept.append(f"{plural(len(made.blocks), 'run')} of the plan, not compared")
+    return f"Made and kept: {', '.join(kept)}."

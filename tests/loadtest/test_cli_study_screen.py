@@ -36,7 +36,7 @@ def shown(*, is_terminal: bool) -> str:
         for language in ("en", "sw"):
             screen.building(Task.XNLI, language)
         screen.begin("unloaded-old", 1, None)
-        for left_s in (29.9, 29.6, 21.0, 19.0):
+        for left_s in (29.0, 28.6, 21.0, 19.2):
             screen.waiting("nobody accepts connections there", left_s)
         screen.measuring(READING)
         screen.collecting(10, 80)
@@ -50,8 +50,8 @@ def test_a_log_gets_a_line_a_run_and_ends_with_one() -> None:
     assert shown(is_terminal=False).splitlines(keepends=True) == [
         "reading the data\n",
         "run 1: unloaded-old\n",
-        "waiting for the server, at most 30 s: nobody accepts connections there\n",
-        "waiting for the server, at most 20 s: nobody accepts connections there\n",
+        "waiting for the server, at most 29 s: nobody accepts connections there\n",
+        "waiting for the server, at most 19 s: nobody accepts connections there\n",
         "run 2 of 9: 000-pair-old\n",
         "writing the report\n",
     ]

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from loadtest.analysis.equivalence import Verdict
-from loadtest.report.records import ArmSummary, ServedVariant
+from loadtest.report.records import ArmSummary, Goodput, ServedVariant
 from loadtest.study.against_baseline import against, read_runs
 from loadtest.study.measures import Measure
 from loadtest.study.study_file import MarginsTable, StudyError
@@ -104,6 +104,25 @@ def serving(runs: list[Summary], arm: str, variant: str) -> list[Summary]:
 )
 def test_other_arms_are_told(arm: str, variant: str, unlike: tuple[str, ...]) -> None:
     assert compared(serving(runs(1.0), "old", "a.xnli"), serving(runs(1.0), arm, variant)).unlike == unlike
+
+
+def test_of_packages_only_the_ones_that_differ_are_told() -> None:
+    def on(locust: str, **more: str) -> list[Summary]:
+        versions = {"packages": {"numpy": "2.4", "locust": locust, **more}}
+        return [run.model_copy(update={"environment": versions}) for run in runs(1.0)]
+
+    assert compared(on("2.47"), on("2.48", polars="2.1")).unlike == (
+        "environment.packages.locust: '2.47' against '2.48'",
+        "environment.packages.polars: None against '2.1'",
+    )
+
+
+def test_goodput_under_another_objective_is_told() -> None:
+    new = []
+    for run in runs(1.0):
+        overall = run.overall.model_copy(update={"goodput": Goodput(objective_s=0.5, per_s=10.0, ratio=1.0)})
+        new.append(run.model_copy(update={"overall": overall}))
+    assert compared(runs(1.0), new).unlike == ("goodput.objective_s: 0.2 against 0.5",)
 
 
 def test_a_server_on_other_cores_is_told() -> None:

@@ -10,7 +10,7 @@ import httpx2
 import pytest
 
 from loadtest.study.cores import pinned
-from loadtest.study.server import free_port, running
+from loadtest.study.server import Server, free_port, running
 from loadtest.study.study_file import StudyError
 
 if TYPE_CHECKING:
@@ -51,6 +51,16 @@ def test_a_server_that_ended_by_itself_leaves_its_last_words(tmp_path: Path) -> 
         server.process.wait(20)
         assert not server.alive()
         assert server.last_words() == "no weights at /gone"
+
+
+def test_a_server_that_never_gets_ready_is_told_by_its_log_and_another_by_its_address(tmp_path: Path) -> None:
+    command = ["{python}", "-c", "import signal; signal.pause()"]
+    with running(command, here=tmp_path, out=tmp_path, cpus=None, log=tmp_path / "l.log") as server:
+        said = str(server.not_ready("It is not ready after 3 s"))
+        assert "It is not ready after 3 s. The study started it, and it runs" in said
+        assert f"All of its output is in {tmp_path / 'l.log'}" in said
+        assert "server.start_timeout_s" in said
+    assert str(Server(url="http://127.0.0.1:1").not_ready("It is gone")).startswith("It is gone; start the")
 
 
 @pytest.mark.parametrize(

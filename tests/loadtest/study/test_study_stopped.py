@@ -10,17 +10,19 @@ import pytest
 import typer
 
 from loadtest.cli.study import end_stopped
+from loadtest.driver.errors import NotReadyError, UsageError
 from loadtest.report.study_record import VerdictWord
 from loadtest.study.answer import Answered
 from loadtest.study.capacity_search import target_of
 from loadtest.study.record import capacity_record
 from loadtest.study.stopped_record import stopped_record
-from loadtest.study.study_file import NothingValidError, StoppedError
+from loadtest.study.study_file import NothingValidError, StoppedError, StudyError
 from tests.loadtest.study.test_study_conduct import EQUAL, SEARCHED, conductor
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from loadtest.driver.errors import DriverError
     from loadtest.study.conduct import Conductor
     from loadtest.study.study_file import Study
 
@@ -142,6 +144,35 @@ def test_a_server_that_is_gone_leaves_a_record_of_what_was_made(
     straight, _ = conductor(study, tmp_path / "straight", EQUAL)
     assert again.conduct() == straight.conduct()
     assert queue.made[0] == fails
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "said"),
+    [
+        (
+            UsageError("The arm 'new' sends xnli to 'gone'."),
+            StudyError,
+            "The arm 'new' sends xnli to 'gone'.",
+        ),
+        (
+            NotReadyError("The target is not ready after 3 s: 503"),
+            StoppedError,
+            "The target is not ready after 3 s: 503; start the service, then give the same command",
+        ),
+    ],
+)
+def test_a_server_that_does_not_fit_is_told_before_anything_is_measured(
+    study_of: Callable[[str], Study], tmp_path: Path, error: DriverError, kind: type[StudyError], said: str
+) -> None:
+    def look(url: str, waiting: Callable[[str, float], None]) -> None:
+        raise error
+
+    conducting, queue = conductor(study_of(SEARCHED), tmp_path / "out", EQUAL)
+    conducting.fits = look
+    with pytest.raises(StudyError) as caught:
+        conducting.conduct()
+    assert (type(caught.value), str(caught.value)) == (kind, said)
+    assert not queue.made
 
 
 def test_what_stops_a_study_before_its_first_figures_is_no_page(
