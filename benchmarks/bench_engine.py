@@ -3,10 +3,11 @@
     python benchmarks/bench_engine.py [--quick] [--size base] [--threads N] [--repeats 7] [--out DIR]
 
 Measures, interleaved and in another order in each repeat: single-precision products in several shapes, by
-torch's own kernels and by oneDNN's; the packed forward in float32, bfloat16 and int8, and in float32 as
-stored (torch's own kernels), on batches of XTREME-R's lengths; and one replica with all threads against
-replicas of one thread each. Writes engine-SIZE.md and engine-SIZE.json into docs/benchmarks. ``--quick``
-takes a minute; its figures are no result and say so.
+torch's own kernels and by oneDNN's; the packed forward over all rows in float32, bfloat16 and int8, and in
+float32 as stored (torch's own kernels), on batches of XTREME-R's lengths; the same beside the forward that is
+served to classify, whose last layer is computed for first tokens alone; and one replica with all threads
+against replicas of one thread each. Writes engine-SIZE.md and engine-SIZE.json into docs/benchmarks.
+``--quick`` takes a minute; its figures are no result and say so.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 os.environ.setdefault("GOMP_SPINCOUNT", "1000")  # as the service does, before torch is loaded
+os.environ.pop("OPENBLAS_CORETYPE", None)  # which may name an older CPU than the one that is measured
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import torch
@@ -47,6 +49,8 @@ ROOT = Path(__file__).resolve().parents[1]
 BUDGETS = (64, 128, 256, 512, 1024, 2048)
 QUICK_BUDGETS = (128, 512)
 REPLICA_BUDGET = 1024
+# What classify saves by reading first tokens alone: many rows a batch, and few.
+FIRST_MIXES, FIRST_BUDGET = ("xnli", "qa"), 512
 # torch's own kernels, for comparison.
 STORED = "float32 as stored"
 STORED_BUDGETS = (512,)
@@ -84,6 +88,7 @@ def measure(arguments: argparse.Namespace, forms: dict[str, Model], progress: Pr
     raw: dict[str, Any] = {
         "products": [],
         "times": {case: [] for case in cases},
+        "first": {},
         "replicas": {},
         "others": [],
     }
@@ -95,11 +100,14 @@ def measure(arguments: argparse.Namespace, forms: dict[str, Model], progress: Pr
         progress.advance(bar)
         for form, mix, budget in order.sample(cases, len(cases)):
             batch, model = batches[mix, budget], forms[form]
-            raw["times"][form, mix, budget].append(seconds(lambda: batch.run(model)))  # noqa: B023 - run at once
+            raw["times"][form, mix, budget].append(seconds(lambda: batch.run_whole(model)))  # noqa: B023 - run at once
             progress.advance(bar)
         for form, model in forms.items():
             if form == STORED:
                 continue
+            for mix in FIRST_MIXES:
+                pair = whole_and_first(model, batches[mix, FIRST_BUDGET])
+                raw["first"].setdefault(f"{form} {mix}", []).append(pair)
             batch = Batch.of(draw_lengths("xnli", REPLICA_BUDGET, arguments.seed), vocab_size=vocab_size)
             pair = replicas(model, batch, arguments.threads, runs=1 if arguments.quick else 3)
             raw["replicas"].setdefault(form, []).append(pair)
@@ -110,8 +118,14 @@ def measure(arguments: argparse.Namespace, forms: dict[str, Model], progress: Pr
     return raw
 
 
+def whole_and_first(model: Model, batch: Batch) -> tuple[float, float]:
+    """Return tokens a second of a pass over all rows, and of one that ends with first tokens alone."""
+    whole_s, first_s = seconds(lambda: batch.run_whole(model)), seconds(lambda: batch.run(model))
+    return batch.num_tokens / whole_s, batch.num_tokens / first_s
+
+
 def cells_of(raw: dict[str, Any], size: Size) -> list[Cell]:
-    """Return useful FLOP/s of every batch and form."""
+    """Return useful FLOP/s of every batch and form, over all rows."""
     shape, cells = shape_of(size), []
     for (form, mix, budget), times in raw["times"].items():
         lengths = raw["batches"][mix, budget].lengths
@@ -154,23 +168,31 @@ def tables_of(raw: dict[str, Any], cells: list[Cell], threads: int) -> dict[str,
         [str(repeat), f"{value / 1e9:.0f}", name]
         for repeat, (value, name) in enumerate(zip(sgemm, names, strict=True))
     ]
-    sides = [
-        [
-            form,
-            *(f"{Spread.of(pair[side] for pair in pairs).middle:,.0f}" for side in (0, 1)),
-            str(ratio([pair[1] for pair in pairs], [pair[0] for pair in pairs])),
-        ]
-        for form, pairs in raw["replicas"].items()
-    ]
     return {
-        "Forward pass": table(cells, sgemm, list(dict.fromkeys(cell.form for cell in cells))),
+        "Forward pass over all rows": table(cells, sgemm, list(dict.fromkeys(cell.form for cell in cells))),
+        f"Classify reads first tokens alone: {FIRST_BUDGET} tokens": [
+            ["form, mix", "all rows, tokens/s", "last layer for first tokens, tokens/s", "first / all"],
+            *pair_lines(raw["first"]),
+        ],
         "Best product": [["repeat", "GF/s", "which"], *products],
         f"One replica with {threads} threads, or {threads} with one each": [
             ["form", "one replica, tokens/s", "replicas of one thread, tokens/s", "replicas / one"],
-            *sides,
+            *pair_lines(raw["replicas"]),
         ],
         "Threads, float32, 256 tokens of xnli": raw["threads"],
     }
+
+
+def pair_lines(found: dict[str, list[tuple[float, float]]]) -> list[list[str]]:
+    """Return a line for each name: the median of both sides, and the second over the first."""
+    return [
+        [
+            name,
+            *(f"{Spread.of(pair[side] for pair in pairs).middle:,.0f}" for side in (0, 1)),
+            str(ratio([pair[1] for pair in pairs], [pair[0] for pair in pairs])),
+        ]
+        for name, pairs in found.items()
+    ]
 
 
 def record_of(
@@ -191,6 +213,7 @@ def record_of(
         "products_flops_per_s": raw["products"],
         "cells": [asdict(cell) for cell in cells],
         "lengths": {f"{mix} {budget}": batch.lengths for (mix, budget), batch in raw["batches"].items()},
+        "all_and_first_rows_tokens_per_s": raw["first"],
         "replicas_tokens_per_s": raw["replicas"],
         "threads_ms": raw["threads"],
         "verdicts": says,

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from models.encoder import Rows
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -90,16 +92,30 @@ class Batch:
         return sum(self.lengths)
 
     def run(self, model: Model) -> Tensor:
-        """Run it through encoder and head."""
+        """Run it through encoder and head, as it is served: the last layer only where the head reads it."""
         return model.forward(self.input_ids, self.position_ids, self.cu_seqlens, max(self.lengths))
 
+    def run_whole(self, model: Model) -> Tensor:
+        """Run it through every layer for every token, and through the head."""
+        hidden = model.encode(self.input_ids, self.position_ids, self.cu_seqlens, max(self.lengths))
+        return model.read(hidden, self.cu_seqlens)
 
-def useful_flops(lengths: tuple[int, ...], *, num_layers: int, hidden: int, inner: int) -> float:
-    """Count the multiplications and additions of the encoder's matrix products on real tokens.
+
+def useful_flops(
+    lengths: tuple[int, ...], *, num_layers: int, hidden: int, inner: int, rows: Rows = Rows.ALL
+) -> float:
+    """Count the multiplications and additions of the encoder's matrix products that answers need.
 
     A layer has four maps [H, H] and two [H, I], two operations an entry and token; and in attention, two
-    products [L, D, L] a head, together [L, H, L] each.
+    products [L, D, L] a head, together [L, H, L] each. ``rows``: where only first tokens are read, the last
+    layer needs keys and values of all tokens, and everything else of those alone. What is multiplied
+    beyond that (padding, rows that round a batch up, queries that nobody asks) does not count.
     """
-    linear = 2 * sum(lengths) * (4 * hidden * hidden + 2 * hidden * inner)
+    num_tokens, num_asking = sum(lengths), len(lengths)
+    linear = 2 * num_tokens * (4 * hidden * hidden + 2 * hidden * inner)
     attention = 2 * 2 * hidden * sum(length * length for length in lengths)
-    return float(num_layers * (linear + attention))
+    if rows is Rows.ALL:
+        return float(num_layers * (linear + attention))
+    keys = 2 * num_tokens * 2 * hidden * hidden
+    asked = 2 * num_asking * (2 * hidden * hidden + 2 * hidden * inner) + 2 * 2 * hidden * num_tokens
+    return float((num_layers - 1) * (linear + attention) + keys + asked)

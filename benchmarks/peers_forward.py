@@ -2,7 +2,9 @@
 
 Rules: nothing else is alive meanwhile; who begins changes from round to round; the peer's pass runs in its
 own environment, with its threads, workers and batch size. What the server adds around the pass (HTTP,
-tokenizer, queue) is not in it: the difference to what is served says what that costs.
+tokenizer, queue) is not in it: the difference to what is served says what that costs. Texts a second compare
+the two; FLOP/s say how well each uses the cores for what it multiplies itself, on real tokens: the
+service's last layer is for first tokens alone.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks.engine_batches import useful_flops
 from benchmarks.peers_server import NOT_INHERITED, ROOT, ServerError
+from models.encoder import Rows
 from models.synthetic import Size, shape_of
 
 if TYPE_CHECKING:
@@ -83,13 +86,20 @@ def measure_forward(  # noqa: PLR0913 - all by keyword
 
 def _rates(lengths: Sequence[int], size: Size, **seconds: float) -> dict[str, Any]:
     shape = shape_of(size)
-    flops = useful_flops(
-        tuple(lengths), num_layers=shape.num_layers, hidden=shape.hidden_size, inner=shape.intermediate_size
-    )
+    flops = {
+        side: useful_flops(
+            tuple(lengths),
+            num_layers=shape.num_layers,
+            hidden=shape.hidden_size,
+            inner=shape.intermediate_size,
+            rows=Rows.FIRST if side == "own" else Rows.ALL,
+        )
+        for side in seconds
+    }
     return {
         "num_texts": len(lengths),
         "num_tokens": sum(lengths),
-        "flops_per_s": {side: flops / spent_s for side, spent_s in seconds.items()},
+        "flops_per_s": {side: flops[side] / spent_s for side, spent_s in seconds.items()},
         "texts_per_s": {side: len(lengths) / spent_s for side, spent_s in seconds.items()},
     }
 

@@ -11,7 +11,7 @@ from transformers import XLMRobertaConfig
 
 from benchmarks.engine_batches import MIXES, TASKS, Batch, draw_lengths, useful_flops
 from benchmarks.engine_report import Cell, Spread, page, ratio, table, verdicts
-from models.encoder import Encoder
+from models.encoder import Encoder, Rows
 
 
 @pytest.mark.parametrize("lengths", [(7,), (3, 3, 3), (2, 5, 5, 11)])
@@ -26,11 +26,19 @@ def test_useful_work_is_what_torch_counts(lengths: tuple[int, ...]) -> None:
     )
     encoder = Encoder(config).eval()
     batch = Batch.of(lengths, vocab_size=50)
+    packed = (batch.input_ids, batch.position_ids, batch.cu_seqlens, max(lengths))
     counter = FlopCounterMode(display=False)
     # It has no formula for the CPU's fused attention, and counts the products of the plain one.
     with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), counter:
-        encoder(batch.input_ids, batch.position_ids, batch.cu_seqlens, max(lengths))
+        encoder(*packed)
     assert useful_flops(lengths, num_layers=3, hidden=32, inner=80) == counter.get_total_flops()
+    with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), counter:
+        encoder(*packed, None, Rows.FIRST)
+    # It sees nothing of the last layer's attention, which is no matrix product: two operations a number of
+    # keys and of values.
+    unseen = 2 * 2 * 32 * sum(lengths)
+    first = useful_flops(lengths, num_layers=3, hidden=32, inner=80, rows=Rows.FIRST)
+    assert first == counter.get_total_flops() + unseen
 
 
 @pytest.mark.parametrize("budget", [64, 512, 4096])

@@ -10,7 +10,7 @@ import torch
 from models import attention_varlen
 from models.attention_varlen import choose_attention, takes_what_is_passed, varlen_attention
 from models.checkpoint import load_model
-from models.encoder import sdpa_attention
+from models.encoder import Rows, sdpa_attention
 from models.variant import HeadKind, Variant
 
 if TYPE_CHECKING:
@@ -109,6 +109,24 @@ def test_a_device_that_computes_something_else_is_found_out(
     assert (reason is None) if says is None else (says in str(reason))
 
 
+def test_first_tokens_ask_the_kernel_only_what_it_was_tried_with(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[torch.Size, Any]] = []
+
+    def kernel(query: Tensor, key: Tensor, value: Tensor, *bounds: Any) -> Tensor:
+        asked.append((query.shape, bounds[2:]))
+        return on_cpu(query, key, value, *bounds)
+
+    monkeypatch.setattr(attention_varlen, "_kernel", lambda: kernel)
+    generator = torch.Generator().manual_seed(0)
+    query, key, value = (torch.randn(12, 2, 8, generator=generator) for _ in range(3))
+    bounds = torch.tensor([0, 5, 6, 12], dtype=torch.int32)
+    first = query[[0, 5, 6]]
+    ours = varlen_attention(bounds, 6, Rows.FIRST)(first, key, value)
+    assert asked == [(query.shape, (6, 6))]
+    assert ours.shape == first.shape
+    assert (ours - sdpa_attention(bounds, 6, Rows.FIRST)(first, key, value)).abs().max() < 1e-6
+
+
 def test_a_device_that_has_no_kernel_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: Any) -> Tensor:
         raise RuntimeError("FlashAttention only supports Ampere GPUs or newer.\nmore")
@@ -151,4 +169,5 @@ def test_on_a_gpu_answers_are_near_float32_and_do_not_depend_on_batch_mates(
     together = run(model, sequences).cpu()
     assert (together - wanted).abs().max() < 0.05 * wanted.abs().max()
     alone = torch.cat([run(model, [sequence]) for sequence in sequences]).cpu()
-    assert (together - alone).abs().max() <= 2**-7 * alone.abs().max()
+    # Other numbers of rows may be added up in another order, which alone moves mini models by up to 0.019.
+    assert (together - alone).abs().max() <= 2**-4 * alone.abs().max()
