@@ -3,8 +3,9 @@
 Rules: all of it runs on the event loop, and nothing here waits for the device. Whatever
 happens (work came, was given up or is due, a batch is done) wakes the pump once, which asks
 the scheduler until it has nothing more to dispatch; nothing polls. Every admitted work ends
-in exactly one way (``pending.py``). What becomes of a batch is in ``batches.py``, what is known of the
-weights that come while others serve, through the same engine and scheduler, in ``roster.py``.
+in exactly one way (``pending.py``); what becomes of a batch is in ``batches.py``. The file is long
+because weights that come while others serve go through the same engine and scheduler; what is
+known of them is in ``roster.py``.
 """
 
 from __future__ import annotations
