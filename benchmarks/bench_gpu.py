@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import logging
 import sys
 import time
 from dataclasses import asdict, dataclass, field
@@ -25,6 +26,7 @@ from typing import TYPE_CHECKING, Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+import structlog
 import torch
 from rich.console import Console
 
@@ -206,6 +208,8 @@ def main(given: Sequence[str] | None = None, *, device: torch.device | None = No
         environment=_environment(arguments.commit),
         few=arguments.few,
     )
+    # A line for each batch, which only debugging wants, would be what is measured.
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.INFO))
     with torch.inference_mode():
         measure_all(run, arguments.models, device or torch.device("cuda"))
     run.write()

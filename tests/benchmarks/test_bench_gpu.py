@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import structlog
 
 from benchmarks import bench_gpu, gpu_parts
 from benchmarks.engine_batches import useful_flops
@@ -14,6 +16,7 @@ from models.synthetic import Size, shape_of
 from tests.service.cuda_double import cuda_on_cpu
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 GOAL_TOKENS = 16_384
@@ -119,6 +122,14 @@ def test_whatever_was_measured_first_makes_a_page(number: int) -> None:
     assert seen[0].endswith("not measured") == (number < 3)
 
 
+@pytest.fixture(autouse=True)
+def _logs_as_before() -> Iterator[None]:
+    """The benchmark sets up the logs of its own process."""
+    before = structlog.get_config()
+    yield
+    structlog.configure(**before)
+
+
 def run(out: Path, *more: str) -> tuple[int, dict[str, Any]]:
     """Run all of it on mini weights; what it ended with, and what it wrote."""
     arguments = ["--sizes", "mini", "--few", "--repeats", "2", "--models", str(out / "models")]
@@ -127,9 +138,12 @@ def run(out: Path, *more: str) -> tuple[int, dict[str, Any]]:
     return code, record
 
 
-def test_all_parts_run_and_are_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_parts_run_and_are_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     with cuda_on_cpu(monkeypatch, buckets=(64,)) as cuda:
         code, record = run(tmp_path)
+    assert "batch_ran" not in capsys.readouterr().out
     assert (code, record["missing"], record["environment"]["commit"]) == (0, [], "abc")
     assert {one["part"] for one in record["samples"]} == PARTS
     forwards = [one for one in record["samples"] if one["part"] == "forward"]
@@ -179,3 +193,15 @@ def test_useful_work_is_every_token_in_every_layer() -> None:
     shape = shape_of(Size.MINI)
     flops = useful_flops((3, 5), num_layers=shape.num_layers, hidden=256, inner=1024)
     assert flops == 4 * (2 * 8 * (4 * 256 * 256 + 2 * 256 * 1024) + 4 * 256 * (9 + 25))
+
+
+def test_make_knows_every_file_with_a_test_for_a_gpu(project_root: Path) -> None:
+    marked = {
+        str(file.relative_to(project_root))
+        for file in project_root.glob("tests/**/test_*.py")
+        if re.search(r"^(@|    )pytest\.mark\.gpu,?$", file.read_text("utf-8"), re.MULTILINE)
+    }
+    (line,) = re.findall(
+        r"^GPU_TESTS +:= (.*)$", (project_root / "Makefile").read_text("utf-8"), re.MULTILINE
+    )
+    assert set(line.split()) == marked

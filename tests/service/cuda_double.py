@@ -159,9 +159,9 @@ class Cuda:
     def capturing(self) -> bool:
         return self.own.capturing and not self.own.in_kernel
 
-    def new_stream(self, _device: object = None) -> Stream:
+    def new_stream(self) -> str:
         self.num_streams += 1
-        return Stream(self, f"stream {self.num_streams}")
+        return f"stream {self.num_streams}"
 
     def current_stream(self, _device: object = None) -> Stream:
         return self.own.stream or self._default
@@ -236,10 +236,19 @@ def cuda_on_cpu(monkeypatch: pytest.MonkeyPatch, *, buckets: Iterable[int] | Non
     def recording(graph: Graph, **given: Any) -> Recording:
         return Recording(cuda, graph, **given)
 
+    # Classes, as torch's are: libraries write them into their annotations.
+    class OwnStream(Stream):
+        def __init__(self, _device: object = None) -> None:
+            super().__init__(cuda, cuda.new_stream())
+
+    class OwnEvent(Event):
+        def __init__(self, **_: bool) -> None:
+            super().__init__(cuda)
+
     doubles = {
         "is_available": lambda: True,
-        "Stream": cuda.new_stream,
-        "Event": lambda **_: Event(cuda),
+        "Stream": OwnStream,
+        "Event": OwnEvent,
         "current_stream": cuda.current_stream,
         "set_stream": cuda.set_stream,
         "stream": cuda.stream,

@@ -12,6 +12,7 @@ import torch
 from models.variant import load_catalogue
 from service.batching.packing import pack, unpack
 from service.domain import Lane, Pooling
+from service.engine.threads import usable_cores
 from service.engine.torch_device import DeviceOptions, TorchDevice
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ def device(request: pytest.FixtureRequest, mini_catalogue: Path) -> tuple[TorchD
 
 @pytest.fixture(scope="module")
 def on_cpu(mini_catalogue: Path) -> TorchDevice:
-    made = TorchDevice(load_catalogue(mini_catalogue), DeviceOptions(name="cpu", num_threads=1))
+    made = TorchDevice(load_catalogue(mini_catalogue), DeviceOptions(name="cpu", num_threads=usable_cores()))
     list(made.load())
     return made
 
