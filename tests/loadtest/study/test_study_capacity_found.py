@@ -9,6 +9,7 @@ import pytest
 from loadtest.analysis.capacity import Block
 from loadtest.study.capacity_found import capacities
 from loadtest.study.capacity_search import Swept, target_of
+from loadtest.study.verdict import capacity_answer
 
 
 def block(rate_per_s: float, num_in_time: int) -> Block:
@@ -42,3 +43,11 @@ def test_a_rate_at_which_one_run_has_no_percentile_has_none() -> None:
     assert [probe.latency_s for probe in found.probes] == [pytest.approx(0.05), None]
     assert found.probes[1].interval is None
     assert found.probes[1].attained_ratio == 0.85
+
+
+def test_a_capacity_without_an_interval_says_so() -> None:
+    (found,) = capacities(swept((0.1, 0.05, 0.4, 0.05, 0.2)), target_of("p95<200ms"))
+    bare = found.model_copy(update={"rate_per_s": 12.5, "interval": None})
+    sentence = capacity_answer("old", bare, "p95<200ms").sentence
+    assert sentence.startswith("old answers 12.5 requests a second under p95<200ms; ")
+    assert "this has no interval" in sentence
