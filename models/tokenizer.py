@@ -9,15 +9,16 @@ text as it was given, before any normalisation. Neither torch nor transformers i
 from __future__ import annotations
 
 import hashlib
-import re
+import logging
 import threading
-import unicodedata
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
 import tokenizers
+
+from models.tokenizer_ids import FastIds, NotProvenError, OtherFormError
+from models.tokenizer_pieces import Pieces, pieces_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Sequence
@@ -25,36 +26,14 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _BUNDLED = Path(__file__).parent / "bundled" / "tokenizer.json"
-_WORD = re.compile(r"\S+")
 # Words whose pieces the library remembers. Its own 10,000 are full within minutes of text in many
 # languages, and none is ever let go; so many take 40 MB, and save a third of the time to cut a text.
 _REMEMBERED_WORDS = 131_072
+_LONE_SURROGATE = "A text holds a lone surrogate, which is not a character."
 
 
 class TokenizerError(Exception):
     """A tokenizer file cannot be used; ``str(error)`` is one line for a user's eyes."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pieces:
-    """The sub-words of one text, or of one list of words.
-
-    ``ids``: int32 ``[L]``. ``starts``, ``ends``: int32 ``[L]``, code points, end exclusive.
-    ``words``: int32 ``[L]``, the index of the word that a piece belongs to.
-    """
-
-    ids: NDArray[np.int32]
-    starts: NDArray[np.int32]
-    ends: NDArray[np.int32]
-    words: NDArray[np.int32]
-
-    def __len__(self) -> int:
-        return len(self.ids)
-
-
-def word_spans(text: str) -> list[tuple[int, int]]:
-    """Return start and end (code points) of each whitespace-separated word of a text."""
-    return [match.span() for match in _WORD.finditer(text)]
 
 
 def bundled_file() -> Path:
@@ -65,12 +44,13 @@ def bundled_file() -> Path:
 class Tokenizer:
     """One vocabulary, ready to encode; thread-safe."""
 
-    def __init__(self, library: tokenizers.Tokenizer, *, source: str) -> None:
-        library.no_truncation()
-        library.no_padding()
+    def __init__(
+        self, library: tokenizers.Tokenizer, *, source: str, fast_ids: FastIds | None = None
+    ) -> None:
         if hasattr(library.model, "_resize_cache"):
             library.model._resize_cache(_REMEMBERED_WORDS)  # noqa: SLF001 - there is no other name for it
         self._library = library
+        self._fast_ids = fast_ids
         self.source = source
         self.bos_id = self._special("<s>")
         self.pad_id = self._special("<pad>")
@@ -100,7 +80,9 @@ class Tokenizer:
         except Exception as error:  # the library raises bare Exception
             reason = str(error).splitlines()[0]
             raise TokenizerError(f"{source}: not a tokenizer.json that can be used: {reason}.") from error
-        return cls(library, source=source)
+        library.no_truncation()
+        library.no_padding()
+        return cls(library, source=source, fast_ids=_fast_ids(content, library, source))
 
     @classmethod
     def bundled(cls) -> Self:
@@ -116,7 +98,7 @@ class Tokenizer:
         Raises:
             ValueError: a text holds a lone surrogate, which no tokenizer can take.
         """
-        return [_pieces(encoding, text) for text, encoding in zip(texts, self._encode(texts), strict=True)]
+        return [pieces_of(encoding, text) for text, encoding in zip(texts, self._encode(texts), strict=True)]
 
     def encode_ids(self, texts: Sequence[str]) -> list[NDArray[np.int32]]:
         """Encode texts where only the ids are wanted: int32 ``[L]`` each, the ``ids`` of ``encode``.
@@ -124,8 +106,10 @@ class Tokenizer:
         Raises:
             ValueError: a text holds a lone surrogate, which no tokenizer can take.
         """
-        cut = self._encode(texts, self._library.encode_batch_fast)
-        return [np.array(encoding.ids, dtype=np.int32) for encoding in cut]
+        found = self._found_fast(texts)
+        rest = [text for text, ids in zip(texts, found, strict=True) if ids is None]
+        cut = iter(self._encode(rest, self._library.encode_batch_fast) if rest else ())
+        return [np.array(next(cut).ids, dtype=np.int32) if ids is None else ids for ids in found]
 
     def encode_words(self, words: Sequence[str]) -> Pieces:
         """Encode each word by itself, as if it stood after a space.
@@ -138,7 +122,7 @@ class Tokenizer:
             ValueError: a word holds a lone surrogate.
         """
         pieces = [
-            self._unknown(word) if word and not encoding.ids else _pieces(encoding, word)
+            self._unknown(word) if word and not encoding.ids else pieces_of(encoding, word)
             for word, encoding in zip(words, self._encode(words), strict=True)
         ]
         return Pieces(
@@ -155,7 +139,15 @@ class Tokenizer:
         try:
             return call(list(texts), add_special_tokens=False)
         except (TypeError, UnicodeError) as error:
-            raise ValueError("A text holds a lone surrogate, which is not a character.") from error
+            raise ValueError(_LONE_SURROGATE) from error
+
+    def _found_fast(self, texts: Sequence[str]) -> list[NDArray[np.int32] | None]:
+        if self._fast_ids is None:
+            return [None] * len(texts)
+        try:
+            return [self._fast_ids(text) for text in texts]
+        except (TypeError, UnicodeError) as error:
+            raise ValueError(_LONE_SURROGATE) from error
 
     def _unknown(self, word: str) -> Pieces:
         return Pieces(
@@ -209,46 +201,21 @@ class Tokenizers:
             self._by_digest = {digest: one for digest, one in self._by_digest.items() if digest in digests}
 
 
+def _fast_ids(content: bytes, library: tokenizers.Tokenizer, source: str) -> FastIds | None:
+    try:
+        return FastIds.of(content, library)
+    except NotProvenError as reason:
+        # Another form is nothing to worry about; a difference was never seen in this one.
+        level = logging.INFO if isinstance(reason, OtherFormError) else logging.WARNING
+        logging.getLogger(__name__).log(level, "%s: ids are not cut the fast way: %s.", source, reason)
+        return None
+
+
 def _content(path: Path | str) -> bytes:
     try:
         return Path(path).read_bytes()
     except OSError as error:
         raise TokenizerError(f"{path}: not a tokenizer.json that can be used: {error.strerror}.") from error
-
-
-def _pieces(encoding: tokenizers.Encoding, text: str) -> Pieces:
-    offsets = np.array(encoding.offsets, dtype=np.int32).reshape(-1, 2)
-    starts, ends = np.ascontiguousarray(offsets[:, 0]), np.ascontiguousarray(offsets[:, 1])
-    _cover_composed(ends, starts, text)
-    # The library counts its own pre-tokens, and normalisation can split one word into several
-    # of them or join two; places in the given text do not have that trouble.
-    word_ends = np.array([end for _, end in word_spans(text)], dtype=np.int32)
-    # A piece may start at a separator after the last word: normalisation makes a space of the
-    # acute accent in "\u00b4\x1f", and the library places what is left of it behind the space.
-    words = np.searchsorted(word_ends, starts, side="right").clip(max=max(len(word_ends) - 1, 0))
-    return Pieces(
-        ids=np.array(encoding.ids, dtype=np.int32),
-        starts=starts,
-        ends=ends,
-        words=words.astype(np.int32),
-    )
-
-
-def _cover_composed(ends: NDArray[np.int32], starts: NDArray[np.int32], text: str) -> None:
-    """Lengthen ``ends`` over the code points that normalisation drew into the one before them.
-
-    Where the normaliser composes a letter and its combining marks, the library places the
-    result on the letter alone, and a span that ends there would lose the marks.
-    """
-    if unicodedata.is_normalized("NFKC", text):
-        return  # nothing was composed
-    covered = np.maximum.accumulate(ends)
-    following = np.append(starts[1:], len(text))
-    for piece in np.flatnonzero((ends == covered) & (ends < following)):
-        end = int(ends[piece])
-        while end < following[piece] and not unicodedata.category(text[end]).startswith(("Z", "C")):
-            end += 1
-        ends[piece] = end
 
 
 def _concatenate(arrays: Iterable[NDArray[np.int32]]) -> NDArray[np.int32]:

@@ -16,10 +16,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.tokenizer import Tokenizer, TokenizerError, Tokenizers, bundled_file, word_spans
+from models.tokenizer import Tokenizer, TokenizerError, Tokenizers, bundled_file
+from models.tokenizer_pieces import word_spans
 
 if TYPE_CHECKING:
-    from models.tokenizer import Pieces
+    from models.tokenizer_pieces import Pieces
 
 # Text in which code points, bytes, UTF-16 units and what one sees all count differently.
 HARD = {
