@@ -76,18 +76,19 @@ def fit_line(rates: NDArray[np.float64], attained: NDArray[np.float64], target: 
         warnings.simplefilter("error", RuntimeWarning)
         try:
             fitted = sm.GLM(attained, design, family=sm.families.Binomial()).fit()
+            leverage = np.minimum(fitted.get_hat_matrix_diag(), _MAX_LEVERAGE)
+            covariance = np.asarray(fitted.cov_params())
         except (PerfectSeparationWarning, RuntimeWarning, np.linalg.LinAlgError):
             return None
     level, slope = (float(value) for value in fitted.params)
     if not fitted.converged or not slope < 0:
         return None
-    leverage = np.minimum(fitted.get_hat_matrix_diag(), _MAX_LEVERAGE)
     residuals = (attained - fitted.fittedvalues) / (1 - leverage)
     line = Line(
         centre=centre,
         scale=scale,
         level=level - float(special.logit(target)),
         slope=slope,
-        pulls=design * residuals[:, np.newaxis] @ np.asarray(fitted.cov_params()),
+        pulls=design * residuals[:, np.newaxis] @ covariance,
     )
     return line if line.crossing_per_s > 0 else None

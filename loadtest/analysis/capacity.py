@@ -10,8 +10,11 @@ is where the expected attainment of a block falls to the objective's share: 0.95
 - The interval holds the rates at which the line may cross the target, given how far each
   block pulls it (HC3, Fieller, Student's t). In simulation it holds the truth 95 % of
   the time, where percentiles of resampled blocks do so 75 to 90 %.
-- Where attainment drops at once from all to nothing, there is no slope to fit; then the
-  fall is located between two probed rates by isotonic regression and called a *bracket*.
+- Where attainment drops at once (nearly the whole fall between two neighbouring rates), no straight line was
+  seen and none is fitted: a line's interval held the truth less than half of the time there. The fall is
+  located between those rates by isotonic regression and called a *bracket*, and its interval reaches to the
+  next rate on either side, since runs whose limits vary may fall a rate too early or too late.
+- Below twelve blocks a line has no interval: over six it held the truth 85 % of the time.
 - A crossing outside the probed rates is not extrapolated.
 - Use blocks whose rates were fixed beforehand (a sweep around a search's result): the
   blocks of the search itself stopped where their luck told them to.
@@ -40,6 +43,13 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 MIN_BLOCKS = 4
+# Two at each of a sweep's six rates. Source: calibration_cases, "capacity, 12 blocks".
+MIN_INTERVAL_BLOCKS = 12
+# Source: calibration_cases, "capacity ratio, 6 pairs".
+MIN_INTERVAL_PAIRS = 6
+# Of the whole fall, in one step between neighbouring rates: queues fall by degrees, limits that drop work at
+# once. With 0.5 one sweep of M/M/1 in twelve was taken for a step, with 0.8 some of M/D/1.
+_MAX_STEP_RATIO = 0.9
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,8 +79,8 @@ class Method(StrEnum):
 class Capacity:
     """The highest rate that meets an objective; ``rate_per_s`` is None above or below all probes.
 
-    ``interval`` is None, too, where blocks scatter so much that it would have no end; a bracket's is
-    where the fall was seen.
+    ``interval`` is None, too, where a line has fewer blocks than ``MIN_INTERVAL_BLOCKS`` or they scatter so
+    much that it would have no end, and where a bracket's would end outside the probed rates.
     """
 
     method: Method
@@ -82,6 +92,8 @@ class Capacity:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CapacityRatio:
     """``ln(capacity / reference capacity)`` of interleaved probes; None where either has no fitted crossing.
+
+    Intervals and ``sd`` are None below ``MIN_INTERVAL_PAIRS``, too.
 
     ``equivalence_interval``: the 90 % one, for ``equivalence.verdict_of``. ``sd``: the spread that one pair
     of blocks would have, were the ratio a mean over them, for ``equivalence.pairs_needed``.
@@ -104,13 +116,13 @@ def capacity(blocks: Sequence[Block], *, target: float, level: float = 0.95) -> 
     outside = _outside(rates, attained, target)
     if outside is not None:
         return Capacity(method=outside, rate_per_s=None, interval=None, num_blocks=rates.size)
-    line = fit_line(rates, attained, target)
+    line = None if _falls_at_once(rates, attained, target) else fit_line(rates, attained, target)
     if line is None:
         return _bracket(rates, attained, target, level)
     return Capacity(
         method=Method.LOGISTIC,
         rate_per_s=line.crossing_per_s,
-        interval=line.interval(level),
+        interval=line.interval(level) if rates.size >= MIN_INTERVAL_BLOCKS else None,
         num_blocks=rates.size,
     )
 
@@ -134,7 +146,7 @@ def capacity_ratio(
     found = []
     for arm in (blocks, reference):
         rates, attained = _columns(arm)
-        inside = _outside(rates, attained, target) is None
+        inside = _outside(rates, attained, target) is None and not _falls_at_once(rates, attained, target)
         found.append(fit_line(rates, attained, target) if inside else None)
     ours, theirs = found
     if ours is None or theirs is None:
@@ -143,6 +155,10 @@ def capacity_ratio(
         )
     log_ratio = math.log(ours.crossing_per_s / theirs.crossing_per_s)
     influences = ours.influences - theirs.influences
+    if len(blocks) < MIN_INTERVAL_PAIRS:
+        return CapacityRatio(
+            log_ratio=log_ratio, interval=None, equivalence_interval=None, sd=None, num_pairs=len(blocks)
+        )
     interval, equivalence = (
         Interval(low=log_ratio - half, high=log_ratio + half, level=level)
         for level, half in ((level, _half(influences, level)) for level in (1 - alpha, 1 - 2 * alpha))
@@ -184,6 +200,13 @@ def _outside(rates: NDArray[np.float64], attained: NDArray[np.float64], target: 
     return Method.ABOVE if fallen[-1] >= target else None
 
 
+def _falls_at_once(rates: NDArray[np.float64], attained: NDArray[np.float64], target: float) -> bool:
+    """Say whether most of the fall lies in the one step that crosses the target."""
+    _, fallen = _means(rates, attained)
+    last = int(np.flatnonzero(fallen >= target)[-1])
+    return bool(fallen[last] - fallen[last + 1] > _MAX_STEP_RATIO * (fallen[0] - fallen[-1]))
+
+
 def _bracket(
     rates: NDArray[np.float64], attained: NDArray[np.float64], target: float, level: float
 ) -> Capacity:
@@ -191,10 +214,12 @@ def _bracket(
     last = int(np.flatnonzero(fallen >= target)[-1])
     share = (fallen[last] - target) / (fallen[last] - fallen[last + 1])
     low, high = float(probed[last]), float(probed[last + 1])
+    has_ends = 0 < last < probed.size - 2
+    ends = (float(probed[last - 1]), float(probed[last + 2])) if has_ends else None
     return Capacity(
         method=Method.BRACKET,
         rate_per_s=low + share * (high - low),
-        interval=Interval(low=low, high=high, level=level),
+        interval=None if ends is None else Interval(low=ends[0], high=ends[1], level=level),
         num_blocks=rates.size,
     )
 

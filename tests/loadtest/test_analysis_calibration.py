@@ -30,7 +30,7 @@ FIVE_PER_CENT = math.log(1.05)
 def test_an_interval_is_what_it_says(case: Case) -> None:
     found = calibrate(case, num_trials=NUM_TRIALS, seed=7)
     n = found.num_trials - found.num_without
-    assert found.num_without <= 0.05 * NUM_TRIALS
+    assert found.num_without <= case.max_without_ratio * NUM_TRIALS
     low = stats.binom.ppf(0.0005, n, case.nominal - NEARLY)
     assert low <= found.num_held
 

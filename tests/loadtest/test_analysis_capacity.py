@@ -10,9 +10,9 @@ import pytest
 import statsmodels.api as sm
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy import optimize, special
+from scipy import optimize, special, stats
 
-from loadtest.analysis.capacity import Block, Method, capacity, capacity_ratio
+from loadtest.analysis.capacity import MIN_INTERVAL_BLOCKS, Block, Method, capacity, capacity_ratio
 from loadtest.analysis.capacity_search import Found, Lost, Plan, Probe, Search, Stage, Step, sweep_order
 from loadtest.analysis.equivalence import Margins, pairs_needed
 from loadtest.analysis.power import units_to_find
@@ -204,8 +204,41 @@ def test_an_abrupt_fall_is_a_bracket() -> None:
     found = capacity(blocks_of([10, 20, 30, 40], [1.0, 1.0, 0.0, 0.0]), target=TARGET)
     assert found.method is Method.BRACKET
     assert found.interval is not None
-    assert (found.interval.low, found.interval.high) == (20, 30)
+    assert (found.interval.low, found.interval.high) == (10, 40)
     assert found.rate_per_s == pytest.approx(20.5)
+    edge = capacity(blocks_of([10, 20, 30, 40], [1.0, 0.0, 0.0, 0.0]), target=TARGET)
+    assert (edge.method, edge.interval) == (Method.BRACKET, None)
+
+
+@pytest.mark.parametrize("left", [0.0, 0.02, 0.4])
+@pytest.mark.parametrize("varies_by", [0.0, 0.03])
+def test_no_line_is_laid_through_a_step(left: float, varies_by: float, rng: np.random.Generator) -> None:
+    # A server that drops what it cannot do, its limit another in each run: at the capacity 5 % of runs fall
+    # short (a little more, where a run over its limit still answers some).
+    truth = 100 * math.exp(varies_by * float(special.ndtri(0.05 / (1 - left))))
+    held = []
+    for _ in range(40):
+        rates = np.repeat([80.0, 88.0, 96.0, 104.0, 112.0, 120.0], 3)
+        holds = rates < 100 * np.exp(varies_by * rng.standard_normal(18))
+        found = capacity(blocks_of(rates.tolist(), np.where(holds, 1.0, left).tolist()), target=TARGET)
+        if found.interval is not None:
+            held.append(not found.interval.excludes(truth if varies_by else 100))
+        assert varies_by or found.method is Method.BRACKET
+    assert len(held) >= 30
+    assert sum(held) >= stats.binom.ppf(0.0005, len(held), 0.93)
+    step = blocks_of([80, 88, 96, 104, 112, 120] * 2, [1.0, 1.0, 1.0, left, left, left] * 2)
+    ratio = capacity_ratio(step, step, target=TARGET)
+    assert (ratio.log_ratio, ratio.interval) == (None, None)
+
+
+def test_few_blocks_have_a_capacity_and_no_interval() -> None:
+    attained = [0.999, 0.99, 0.97, 0.92, 0.85, 0.7]
+    rates = [80.0, 88.0, 96.0, 104.0, 112.0, 120.0]
+    few = capacity(blocks_of(rates, attained), target=TARGET)
+    enough = capacity(blocks_of(rates * 2, attained * 2), target=TARGET)
+    assert few.rate_per_s == pytest.approx(enough.rate_per_s)
+    assert len(attained) * 2 == MIN_INTERVAL_BLOCKS
+    assert (few.interval is None, enough.interval is None) == (True, False)
 
 
 def test_a_crossing_outside_the_probes_is_not_extrapolated() -> None:
@@ -262,7 +295,9 @@ def test_a_ratio_needs_rates_that_pair_up_and_two_crossings() -> None:
     for rates in ([10.0, 20, 30, 41], [20.0, 10, 30, 40], [10.0, 20, 30, 40, 50]):
         with pytest.raises(ValueError, match="do not pair up"):
             capacity_ratio(good, blocks_of(rates, [0.99, 0.97, 0.8, 0.4, 0.1][: len(rates)]), target=TARGET)
-    half = capacity_ratio(blocks_of([5, 10, 15, 20], [0.99, 0.97, 0.8, 0.4]), good, target=TARGET)
+    half = capacity_ratio(blocks_of([5, 10, 15, 20] * 2, [0.99, 0.97, 0.8, 0.4] * 2), good * 2, target=TARGET)
+    few = capacity_ratio(good, good, target=TARGET)
+    assert (few.log_ratio, few.interval, few.sd) == (0.0, None, None)
     assert half.log_ratio == pytest.approx(math.log(0.5))
     assert half.interval is not None
     assert half.interval.high - half.interval.low < 1e-9, "what a pair shares cancels"
