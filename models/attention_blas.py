@@ -158,8 +158,7 @@ class _Helpers:
         """Return a pool of at least so many."""
         with self._lock:
             if self._pool is None or self._count < count:
-                if self._pool is not None:
-                    self._pool.shutdown(wait=False)
+                # Who still uses the smaller one may go on; its threads end once nobody does.
                 self._pool, self._count = _start(count), count
             return self._pool
 

@@ -131,6 +131,17 @@ def test_what_fails_beside_is_raised(attention: BlasAttention, monkeypatch: pyte
     assert torch.get_num_threads() == 2
 
 
+def test_a_pool_goes_on_for_who_has_it_when_a_larger_one_is_wanted() -> None:
+    before = torch.get_num_threads()
+    helpers = attention_blas._Helpers()
+    smaller = helpers.pool(1)
+    larger = helpers.pool(2)
+    assert larger is not smaller
+    assert helpers.pool(1) is larger
+    assert [smaller.submit(torch.get_num_threads).result(timeout=30) for _ in range(2)] == [1, 1]
+    assert torch.get_num_threads() == before
+
+
 def test_rows_that_round_a_batch_up_become_zeros(attention: BlasAttention) -> None:
     states = states_of([17, 30], spare=5)
     output = attention(bounds_of([17, 30]), 30)(*states)
