@@ -1,8 +1,8 @@
 """Which arm answers better: the same items, answered by both unloaded, compared task by task. Pure.
 
-Accuracy by McNemar; QA, retrieval and tagging by a paired bootstrap over items. Where a task's items are
-translations of each other, an item in all its languages is one unit. Holm over tasks. A score of a
-synthetic variant says nothing, and the report says that.
+Accuracy is tested by McNemar; QA, retrieval and tagging by swapping the arms item by item; intervals are of
+what items gain and lose. Where a task's items are translations of each other, an item in all its languages is
+one unit. Holm over tasks. A score of a synthetic variant says nothing, and the report says that.
 """
 
 from __future__ import annotations
