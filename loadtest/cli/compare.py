@@ -25,7 +25,7 @@ def compare(  # noqa: PLR0913 - each argument is an option of the command line
     new: Annotated[Path, typer.Argument(metavar="B_DIR", help="The new run, or as many replicates.")],
     *,
     force: Annotated[
-        bool, typer.Option("--force", help="Compare although trace, arm or environment differ.")
+        bool, typer.Option("--force", help="Compare although trace or environment differ.")
     ] = False,
     fail_above: Annotated[
         float | None,
@@ -46,6 +46,8 @@ def compare(  # noqa: PLR0913 - each argument is an option of the command line
         found = against(read_runs(baseline), read_runs(new), MarginsTable(), streams(seed).bootstrap)
     except StudyError as error:
         stop(ExitCode.USAGE, str(error))
+    for text in found.arms:
+        note(f"compared: {text}")
     for text in found.unlike:
         note(f"unlike: {text}")
     if found.unlike and not force:

@@ -30,6 +30,7 @@ def markdown_of(found: Against, worse: Collection[Change]) -> str:
     rows = [(change.measure.value, *cells(change)) for change in found.changes]
     blocks = [
         f"## {sign}: B over A, {formats.plural(found.num_pairs, 'pair')}",
+        "\n".join(f"> compared: {escape(text)}" for text in found.arms),
         "\n".join(f"> unlike: {escape(text)}" for text in found.unlike),
         table(HEAD, rows, numbers=slice(1, 4)),
         "Above 1 is slower for a latency, and faster for a rate.",

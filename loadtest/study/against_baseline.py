@@ -1,9 +1,9 @@
 """A new measurement against an old one: run against run, or replicates against replicates.
 
-Rules: runs are compared only where they are alike - the same trace (items, schedule, seed), the same arm
-(its name, and the variant of each task) and the same machine, cores and generator - unless the caller
-insists, and then every difference is told; the weights behind a variant may differ. Runs pair up by
-replicate. One pair gives ratios and no interval; its verdict is inconclusive, however large the ratio.
+Rules: runs are compared only where they are alike - the same trace (items, schedule, seed) and the same
+machine, cores and generator - unless the caller insists, and then every difference is told. Arms may
+differ, for they may be what is compared: other names and variants are told and refuse nothing. Runs pair
+up by replicate. One pair gives ratios and no interval; its verdict is inconclusive, however large the ratio.
 """
 
 from __future__ import annotations
@@ -54,11 +54,16 @@ class Change:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Against:
-    """A comparison with a baseline. ``unlike``: how the measurements differ beside what is measured."""
+    """A comparison with a baseline.
+
+    ``unlike``: how the measurements differ beside what is measured. ``arms``: how the arms differ, in name
+    and in the variant of each task.
+    """
 
     changes: tuple[Change, ...]
     num_pairs: int
     unlike: tuple[str, ...]
+    arms: tuple[str, ...]
 
     @property
     def regressed(self) -> tuple[Change, ...]:
@@ -103,11 +108,13 @@ def against(
         )
     pairs = list(zip(baseline, new, strict=True))
     unlike = dict.fromkeys(text for old, fresh in pairs for text in _differences(old, fresh))
+    arms = dict.fromkeys(text for old, fresh in pairs for text in _arm_differences(old, fresh))
     usable = [(old, fresh) for old, fresh in pairs if old.valid and fresh.valid]
     return Against(
         changes=tuple(_change(measure, usable, margins, rng) for measure in _measures(pairs)),
         num_pairs=len(usable),
         unlike=tuple(unlike),
+        arms=tuple(arms),
     )
 
 
@@ -137,9 +144,12 @@ def _slowdown(change: Change) -> float:
 def _differences(old: Summary, new: Summary) -> Iterable[str]:
     yield from _unequal("trace", old.trace, new.trace, TRACE_KEYS)
     yield from _unequal("goodput", _objective(old), _objective(new), ("objective_s",))
+    yield from _unequal("environment", old.environment, new.environment, MACHINE_KEYS)
+
+
+def _arm_differences(old: Summary, new: Summary) -> Iterable[str]:
     ours, theirs = _arms(old), _arms(new)
     yield from _unequal("arm", ours, theirs, dict.fromkeys((*ours, *theirs)))
-    yield from _unequal("environment", old.environment, new.environment, MACHINE_KEYS)
 
 
 def _objective(run: Summary) -> dict[str, Any]:

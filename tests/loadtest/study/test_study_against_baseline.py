@@ -95,15 +95,16 @@ def serving(runs: list[Summary], arm: str, variant: str) -> list[Summary]:
 
 
 @pytest.mark.parametrize(
-    ("arm", "variant", "unlike"),
+    ("arm", "variant", "told"),
     [
         ("old", "a.xnli", ()),
         ("new", "a.xnli", ("arm.name: 'old' against 'new'",)),
         ("old", "b.xnli", ("arm.xnli: 'a.xnli' against 'b.xnli'",)),
     ],
 )
-def test_other_arms_are_told(arm: str, variant: str, unlike: tuple[str, ...]) -> None:
-    assert compared(serving(runs(1.0), "old", "a.xnli"), serving(runs(1.0), arm, variant)).unlike == unlike
+def test_other_arms_are_told_and_compared(arm: str, variant: str, told: tuple[str, ...]) -> None:
+    found = compared(serving(runs(1.0), "old", "a.xnli"), serving(runs(1.0), arm, variant))
+    assert (found.arms, found.unlike) == (told, ())
 
 
 def test_of_packages_only_the_ones_that_differ_are_told() -> None:
