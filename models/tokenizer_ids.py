@@ -19,13 +19,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
-import tokie
 from tokenizers.models import Unigram
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     import tokenizers
+    import tokie
     from numpy.typing import NDArray
 
 _SPACE = "▁"
@@ -87,12 +87,7 @@ class FastIds:
         space_id = reference.token_to_id(_SPACE)
         if space_id is None:
             raise OtherFormError(f"it has no piece {_SPACE}")
-        try:
-            with _as_file(content) as path:
-                library = tokie.Tokenizer.from_json(path)
-        except (tokie.TokieError, OSError) as error:
-            raise NotProvenError(f"it cannot be read: {error}") from error
-        fast = cls(library, space_id=space_id)
+        fast = cls(_read(content), space_id=space_id)
         fast._check_ids(reference)
         return fast
 
@@ -125,7 +120,19 @@ class NotProvenError(Exception):
 
 
 class OtherFormError(NotProvenError):
-    """The file has another form than the one that was compared."""
+    """The file has another form than the one that was compared, or there is no second library here."""
+
+
+def _read(content: bytes) -> tokie.Tokenizer:
+    try:
+        import tokie  # noqa: PLC0415 - there are no wheels of it for every machine
+    except ImportError as error:
+        raise OtherFormError(f"the second library is not there: {error}") from error
+    try:
+        with _as_file(content) as path:
+            return tokie.Tokenizer.from_json(path)
+    except (tokie.TokieError, OSError) as error:
+        raise NotProvenError(f"it cannot be read: {error}") from error
 
 
 def _check_form(reference: tokenizers.Tokenizer) -> None:

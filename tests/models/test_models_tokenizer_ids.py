@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import random
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
@@ -184,6 +185,17 @@ def test_a_file_of_another_form_is_left_to_the_reference(
 
 def test_the_bundled_file_is_left_to_the_reference() -> None:
     assert fast_of(Tokenizer.from_file(bundled_file())) is None
+
+
+def test_where_the_second_library_is_absent_the_reference_serves(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setitem(sys.modules, "tokie", None)
+    with caplog.at_level(logging.INFO):
+        ours = Tokenizer.from_bytes(CONTENT, source="small.json")
+    assert fast_of(ours) is None
+    assert "the second library is not there" in caplog.text
+    assert ours.encode_ids(["Hello world!"])[0].tolist() == wanted(REFERENCE, "Hello world!")
 
 
 def test_a_library_that_gives_other_ids_is_found_out() -> None:
