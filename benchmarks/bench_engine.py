@@ -24,7 +24,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 os.environ.setdefault("GOMP_SPINCOUNT", "1000")  # as the service does, before torch is loaded
-os.environ.pop("OPENBLAS_CORETYPE", None)  # which may name an older CPU than the one that is measured
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import torch

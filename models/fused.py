@@ -15,7 +15,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from models.attention_blas import BlasAttention, blas_pays
 from models.linear import Int8Linear, PackedLinear, levels_here, packs, round_few_rows, round_rows
 
 if TYPE_CHECKING:
@@ -145,8 +144,6 @@ def fuse(encoder: Encoder, head: Head, config: XLMRobertaConfig, source: Source,
     linear = LinearMaker(source, form)
     if form in (Form.PACKED, Form.INT8):
         encoder.round_rows, encoder.round_first_rows = round_rows, round_few_rows
-        if blas_pays():
-            encoder.attention = BlasAttention(num_heads=config.num_attention_heads)
     encoder.layers = nn.ModuleList(
         FusedLayer(config, f"encoder.layers.{index}.", linear) for index in range(config.num_hidden_layers)
     )
