@@ -132,7 +132,7 @@ def build(arm: str, ready: asyncio.Event) -> tuple[Service, FastAPI]:
     if arm == "none":
         service.observer = Nobody()
         assert isinstance(service.backend, LocalBackend), "The backend is elsewhere. This is a bug."
-        service.backend._observer = service.observer  # noqa: SLF001 - the service has no switch for this
+        service.backend._batches._observer = service.observer  # noqa: SLF001 - the service has no switch for this
     return service, create_app(settings, service)
 
 
