@@ -127,7 +127,7 @@ class Batches:
             one.limit.end()
         try:
             self._take(one, answered.result())
-        except Exception as error:  # noqa: BLE001 - the engine has gone, or a bug: nobody must be left hanging
+        except BaseException as error:  # noqa: BLE001 - the engine's end, or a bug: nobody must be left hanging
             self._under_way.discard(one)
             self._on_broken(error)
 

@@ -54,12 +54,14 @@ async def test_nobody_waits_for_a_failed_batch_and_it_is_not_tried_again() -> No
     assert await stays == [3.0]
 
 
-async def test_an_engine_that_ends_by_itself_breaks_the_backend() -> None:
+@pytest.mark.parametrize("error", [NotReadyError("The engine has stopped."), SystemExit(1)])
+async def test_an_engine_that_ends_by_itself_breaks_the_backend(error: BaseException) -> None:
+    """Also by what is no ``Exception``: its thread hands that over like any other."""
     world = await World().started()
     works = [world.submit([1]), world.submit([2], variant="w")]
     await settle()
     with capture_logs() as logs:
-        world.engine.asked[0].future.set_exception(NotReadyError("The engine has stopped."))
+        world.engine.asked[0].future.set_exception(error)
         await settle()
     assert [log["event"] for log in logs] == ["backend_broken"]
     for work in works:
