@@ -41,7 +41,7 @@ class World:
 
     def asked(self) -> list[str]:
         """Return the texts of every predict call so far, in order."""
-        with urllib.request.urlopen(f"{self.url}/asked", timeout=5) as reply:  # noqa: S310 - the test's own server
+        with urllib.request.urlopen(f"{self.url}/asked", timeout=60) as reply:  # noqa: S310 - the test's own server
             asked: list[str] = json.load(reply)
         return asked
 

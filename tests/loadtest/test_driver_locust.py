@@ -299,7 +299,7 @@ def test_the_web_ui_starts_runs_and_a_stop_keeps_what_was_measured(
 
 
 def _read(url: str, form: bytes | None = None) -> bytes:
-    with urllib.request.urlopen(url, form, timeout=5) as reply:  # noqa: S310 - the test's own process
+    with urllib.request.urlopen(url, form, timeout=60) as reply:  # noqa: S310 - the test's own process
         body: bytes = reply.read()
         return body
 
