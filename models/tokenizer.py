@@ -77,6 +77,7 @@ class Tokenizer:
         """
         try:
             library = tokenizers.Tokenizer.from_buffer(content)
+            library.encode("\U0010fffd")  # of no vocabulary: a file that has nothing for it is found out here
         except Exception as error:  # the library raises bare Exception
             reason = str(error).splitlines()[0]
             raise TokenizerError(f"{source}: not a tokenizer.json that can be used: {reason}.") from error

@@ -130,6 +130,6 @@ class StartupError(ServiceError):
     """The configuration cannot be served; the process ends with this one line."""
 
 
-def loading_failed(error: Exception) -> StartupError:
+def loading_failed(error: BaseException) -> StartupError:
     """Say of an error that nobody expected, once it is logged, that the weights could not be loaded."""
     return StartupError(f"Loading failed ({type(error).__name__}); the log says where.")

@@ -158,7 +158,9 @@ class Service:
         except StartupError as error:
             self._fail(error)
             return False
-        except Exception as error:  # nobody awaits this task before the end: it would be unready for ever
+        except asyncio.CancelledError:
+            raise
+        except BaseException as error:  # nobody awaits this task before the end: it would be unready for ever
             log.exception("start_failed")
             self._fail(loading_failed(error))
             return False

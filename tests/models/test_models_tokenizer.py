@@ -174,6 +174,22 @@ WITHOUT_SPECIAL_TOKENS = json.dumps(
     }
 )
 
+WITHOUT_UNKNOWN = json.dumps(
+    {
+        "version": "1.0",
+        "added_tokens": [],
+        "normalizer": None,
+        "pre_tokenizer": None,
+        "post_processor": None,
+        "decoder": None,
+        "model": {
+            "type": "Unigram",
+            "unk_id": None,
+            "vocab": [["<s>", 0.0], ["<pad>", 0.0], ["</s>", 0.0], ["<unk>", 0.0], ["a", -1.0]],
+        },
+    }
+)
+
 
 @pytest.mark.parametrize(
     ("content", "complaint"),
@@ -182,6 +198,7 @@ WITHOUT_SPECIAL_TOKENS = json.dumps(
         ("not json", "not a tokenizer.json"),
         ('{"version": "1.0"}', "not a tokenizer.json"),
         (WITHOUT_SPECIAL_TOKENS, "the token <s> is missing"),
+        (WITHOUT_UNKNOWN, "not a tokenizer.json that can be used"),
     ],
 )
 def test_a_file_that_cannot_be_used_is_told_in_one_line(

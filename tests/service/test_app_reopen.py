@@ -47,7 +47,7 @@ class World:
         self.tokenizers = Tokenizers()
         self.source = Source(folder)
         self.num_ready = self.num_failures = 0
-        self.is_broken = False
+        self.breaks_by: type[BaseException] | None = None
         self.service = Service(
             read_settings(catalogue=str(UNUSED)),
             source=self.source,
@@ -67,8 +67,8 @@ class World:
         self.num_failures += 1
 
     def open_metrics(self, _: object) -> None:
-        if self.is_broken:
-            raise ZeroDivisionError
+        if self.breaks_by is not None:
+            raise self.breaks_by
 
     def card(self, name: str, *, content: bytes = b"", generation: int = 0) -> VariantCard:
         """A variant with a tokenizer of its own file; ``content``: white space that tells it from others."""
@@ -137,15 +137,22 @@ async def test_a_start_whose_tokenizer_is_gone_is_refused(world: World) -> None:
     assert world.service.failure is not None
 
 
-async def test_what_fails_after_the_weights_have_loaded_is_told_too(world: World) -> None:
+class PanicError(BaseException):
+    """As a library in another language raises it: no ``Exception``."""
+
+
+@pytest.mark.parametrize("error", [ZeroDivisionError, PanicError])
+async def test_what_fails_after_the_weights_have_loaded_is_told_too(
+    error: type[BaseException], world: World
+) -> None:
     """Nobody awaits the task that opens: it would be unready, or ask for what is gone, and nobody knew."""
     world.source.serve(world.card("v"))
     assert await world.service._open()
-    world.is_broken = True
+    world.breaks_by = error
     with capture_logs() as logs:
         await world.service._load()
     assert [log["event"] for log in logs if log["log_level"] == "error"] == ["start_failed"]
-    assert "ZeroDivisionError" in str(world.service.failure)
+    assert error.__name__ in str(world.service.failure)
     assert (world.num_ready, world.num_failures) == (1, 1)
 
 
