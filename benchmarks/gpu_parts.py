@@ -167,13 +167,8 @@ class Bench:
 
     def forward(self, budget: int) -> dict[str, float]:
         """Run the whole encoder and the head on what lies on the device, unrecorded."""
-        batch, model = self.batch(budget), self._model
-
-        def work() -> Tensor:
-            hidden = model.encode(batch.input_ids, batch.position_ids, batch.cu_seqlens, max(batch.lengths))
-            return model.read(hidden, batch.cu_seqlens)
-
-        taken = seconds(work, self._device)
+        batch = self.batch(budget)
+        taken = seconds(partial(batch.run_whole, self._model), self._device)
         return {"seconds": taken, "flops_per_s": self.flops(batch.lengths) / taken}
 
     def linears(self, budget: int) -> dict[str, float]:

@@ -199,9 +199,10 @@ class Encoder(nn.Module):
             hidden = functional.pad(hidden, (0, 0, 0, self.round_rows(num_tokens) - num_tokens))
         whole = list(islice(self.layers, exit_layer))
         last = whole.pop() if whole and rows is Rows.FIRST else None
-        attend = self.attention(cu_seqlens, max_seqlen, Rows.ALL)
-        for layer in whole:
-            hidden = layer(hidden, attend)
+        if whole:
+            attend = self.attention(cu_seqlens, max_seqlen, Rows.ALL)
+            for layer in whole:
+                hidden = layer(hidden, attend)
         if rows is Rows.ALL:
             return hidden[:num_tokens]
         return self._first_rows(hidden, cu_seqlens, max_seqlen, last)

@@ -123,6 +123,11 @@ def rows_read(head: Head, pooling: Pooling) -> Rows:
     return Rows.ALL if isinstance(head, TokenHead) else Rows.FIRST
 
 
+def read_by(head: Head, hidden: Tensor, cu_seqlens: Tensor, pooling: Pooling) -> Tensor:
+    """Return of the states of all tokens, ``[T, H]``, those that a head reads."""
+    return hidden if rows_read(head, pooling) is Rows.ALL else first_tokens(hidden, cu_seqlens)
+
+
 def head_for(kind: HeadKind, config: XLMRobertaConfig, num_labels: int, *, has_pooler: bool = True) -> Head:
     """Build the head of a kind, its weights still to be filled.
 

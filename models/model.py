@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from models.encoder import Rows
-from models.heads import EmbedHead, first_tokens, rows_read
+from models.heads import EmbedHead, read_by, rows_read
 from models.variant import Pooling
 
 if TYPE_CHECKING:
@@ -122,9 +122,7 @@ class Model:
     def read(self, hidden: Tensor, cu_seqlens: Tensor, *, pooling: Pooling | str | None = None) -> Tensor:
         """Read hidden states ``[T, H]`` with the head; returns, and raises, as ``forward``."""
         how = _pooling(pooling)
-        if rows_read(self.head, how) is Rows.FIRST:
-            hidden = first_tokens(hidden, cu_seqlens)
-        return self._answer(hidden, cu_seqlens, how)
+        return self._answer(read_by(self.head, hidden, cu_seqlens, how), cu_seqlens, how)
 
     def _encode(self, batch: tuple[Tensor, Tensor, Tensor, int], layer: int | None, rows: Rows) -> Tensor:
         if layer is not None and not 0 <= layer <= self.num_layers:

@@ -20,8 +20,8 @@ from safetensors.torch import save_file
 from transformers import XLMRobertaConfig
 
 from models.config import SYNTHETIC_KEY
-from models.encoder import Encoder, Rows
-from models.heads import Head, first_tokens, head_for, rows_read
+from models.encoder import Encoder
+from models.heads import Head, head_for, read_by
 from models.names import encoder_name, head_name
 from models.tokenizer import Tokenizer, bundled_file
 from models.variant import HeadKind, Pooling
@@ -233,8 +233,7 @@ def _centre(encoder: Encoder, head: Head, top: dict[str, Tensor], seed: int) -> 
     cu_seqlens = torch.from_numpy(np.concatenate([[0], lengths.cumsum()]))
     ids[cu_seqlens[:-1]] = 0
     hidden = encoder(ids, positions, cu_seqlens, int(lengths.max()))
-    reads_first = rows_read(head, Pooling.MEAN) is Rows.FIRST
-    logits = head(first_tokens(hidden, cu_seqlens) if reads_first else hidden)
+    logits = head(read_by(head, hidden, cu_seqlens, Pooling.MEAN))
     scale = round(_LOGIT_SCALE / float(logits.std(dim=0).mean()), 2)
     top["output.weight"].mul_(scale)
     top["output.bias"].copy_((-scale * logits.mean(dim=0)).mul(100).round().div(100))

@@ -11,18 +11,22 @@ import numpy as np
 from loadtest.analysis.aa import spread_interval
 from loadtest.analysis.bootstrap import MIN_UNITS, mean_interval
 from loadtest.analysis.calibration import Case, Trial
-from loadtest.analysis.calibration_few import few_cases
+from loadtest.analysis.calibration_few import (
+    few_cases,
+    offline_rate,
+    scores_differ,
+    slope_on_tokens,
+    tagged,
+)
 from loadtest.analysis.capacity import Block, capacity, capacity_ratio
 from loadtest.analysis.capacity_search import SWEEP_RATIOS
 from loadtest.analysis.design import Design, Phase
 from loadtest.analysis.equivalence import Direction, Margins, Verdict, compare
-from loadtest.analysis.interval import log_student_interval
 from loadtest.analysis.percentiles import exact
 from loadtest.analysis.permutation import sign_flip_p
-from loadtest.analysis.quality import compare_accuracy, compare_scores, micro_f1
+from loadtest.analysis.quality import compare_accuracy, micro_f1
 from loadtest.analysis.queueing import MM1, simulate
 from loadtest.analysis.rehearsal import Measure, Truth, rehearse
-from loadtest.analysis.tokens import TokenCell, fit_tokens
 
 if TYPE_CHECKING:
     from numpy.random import Generator
@@ -50,14 +54,18 @@ def cases() -> tuple[Case, ...]:
         Case(name="A/A: spread of a pair", nominal=0.95, trial=_spread),
         Case(name="sign flips silent", nominal=0.95, trial=_sign_flips),
         Case(name="equivalence not claimed at the margin", nominal=0.95, trial=_at_the_margin),
-        Case(name="offline rate: Student on logarithms, 4 runs", nominal=0.95, trial=_offline_rate),
+        Case(name="offline rate: Student on logarithms, 4 runs", nominal=0.95, trial=offline_rate(4)),
         Case(name="capacity", nominal=0.95, trial=_capacity(3)),
         Case(name="capacity, 12 blocks", nominal=0.95, trial=_capacity(2), max_without_ratio=0.2),
         Case(name="capacity ratio", nominal=0.95, trial=_capacity_ratio(3)),
         Case(name="capacity ratio, 6 pairs", nominal=0.95, trial=_capacity_ratio(1), max_without_ratio=0.2),
         Case(name="accuracy difference", nominal=0.95, trial=_accuracy),
-        Case(name="F1 difference", nominal=0.95, trial=_f1),
-        Case(name="slope on tokens", nominal=0.95, trial=_slope),
+        Case(name="F1 difference", nominal=0.95, trial=scores_differ(150, tagged, micro_f1, 0.1)),
+        Case(
+            name="slope on tokens",
+            nominal=0.95,
+            trial=slope_on_tokens(tuple(np.linspace(30, 110, 11).tolist())),
+        ),
         Case(name="p95 over 10 runs, M/M/1", nominal=0.95, trial=_runs),
         *few_cases(),
     )
@@ -149,12 +157,6 @@ def _at_the_margin(rng: Generator) -> bool:
     return _compared([values], rng).verdict is not Verdict.EQUIVALENT
 
 
-def _offline_rate(rng: Generator) -> bool | None:
-    # Runs that differ by factors, as makespans of a busy machine do: 30 % from one to the next.
-    _, interval = log_student_interval(200.0 * rng.lognormal(sigma=0.3, size=4), 0.95)
-    return None if interval is None else interval.low > 0 and not interval.excludes(200.0)
-
-
 _SERVED_PER_S = 100.0
 _LIMIT_S = 0.2
 _TARGET = 0.95
@@ -210,27 +212,6 @@ def _accuracy(rng: Generator) -> bool:
     kind = rng.choice(4, size=200, p=[0.58, 0.12, 0.08, 0.22])
     found = compare_accuracy(kind <= 1, (kind == 0) | (kind == 2), margin=0.02)  # noqa: PLR2004 - kinds of item
     return not found.interval.excludes(0.04)
-
-
-def _f1(rng: Generator) -> bool:
-    # Gold and predicted chunks alike in number, so that F1 is the chance of a match: 0.8 against 0.7.
-    gold = rng.integers(1, 6, 150)
-    ours, theirs = (np.column_stack([rng.binomial(gold, hit), gold, gold]) for hit in (0.8, 0.7))
-    return not compare_scores(ours, theirs, micro_f1, margin=0.02, rng=rng).interval.excludes(0.1)
-
-
-def _slope(rng: Generator) -> bool | None:
-    # Eleven languages, those with more tokens scattering more.
-    tokens = np.linspace(30, 110, 11)
-    seconds = 0.004 + 0.0002 * tokens + 0.0005 * tokens / 60 * rng.standard_normal(11)
-    points = [
-        TokenCell(name=str(k), tokens=t, seconds=s, n=50)
-        for k, (t, s) in enumerate(zip(tokens.tolist(), seconds.tolist(), strict=True))
-    ]
-    found = fit_tokens(points)
-    if found is None or found.slope_interval is None:
-        return None
-    return not found.slope_interval.excludes(0.0002)
 
 
 _UTILISATION = 0.8

@@ -27,14 +27,14 @@ Source: Papke and Wooldridge, "Econometric methods for fractional response varia
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy import optimize, stats
 
-from loadtest.analysis.attainment_line import fit_line
+from loadtest.analysis.attainment_line import Line, fit_line
 from loadtest.analysis.interval import Interval
 
 if TYPE_CHECKING:
@@ -116,7 +116,7 @@ def capacity(blocks: Sequence[Block], *, target: float, level: float = 0.95) -> 
     outside = _outside(rates, attained, target)
     if outside is not None:
         return Capacity(method=outside, rate_per_s=None, interval=None, num_blocks=rates.size)
-    line = None if _falls_at_once(rates, attained, target) else fit_line(rates, attained, target)
+    line = _line(rates, attained, target)
     if line is None:
         return _bracket(rates, attained, target, level)
     return Capacity(
@@ -146,19 +146,17 @@ def capacity_ratio(
     found = []
     for arm in (blocks, reference):
         rates, attained = _columns(arm)
-        inside = _outside(rates, attained, target) is None and not _falls_at_once(rates, attained, target)
-        found.append(fit_line(rates, attained, target) if inside else None)
+        found.append(_line(rates, attained, target) if _outside(rates, attained, target) is None else None)
     ours, theirs = found
+    none = CapacityRatio(
+        log_ratio=None, interval=None, equivalence_interval=None, sd=None, num_pairs=len(blocks)
+    )
     if ours is None or theirs is None:
-        return CapacityRatio(
-            log_ratio=None, interval=None, equivalence_interval=None, sd=None, num_pairs=len(blocks)
-        )
+        return none
     log_ratio = math.log(ours.crossing_per_s / theirs.crossing_per_s)
     influences = ours.influences - theirs.influences
     if len(blocks) < MIN_INTERVAL_PAIRS:
-        return CapacityRatio(
-            log_ratio=log_ratio, interval=None, equivalence_interval=None, sd=None, num_pairs=len(blocks)
-        )
+        return replace(none, log_ratio=log_ratio)
     interval, equivalence = (
         Interval(low=log_ratio - half, high=log_ratio + half, level=level)
         for level, half in ((level, _half(influences, level)) for level in (1 - alpha, 1 - 2 * alpha))
@@ -200,18 +198,25 @@ def _outside(rates: NDArray[np.float64], attained: NDArray[np.float64], target: 
     return Method.ABOVE if fallen[-1] >= target else None
 
 
-def _falls_at_once(rates: NDArray[np.float64], attained: NDArray[np.float64], target: float) -> bool:
-    """Say whether most of the fall lies in the one step that crosses the target."""
+def _line(rates: NDArray[np.float64], attained: NDArray[np.float64], target: float) -> Line | None:
+    """Fit a line where attainment falls by degrees; None where the step over the target is most of it."""
     _, fallen = _means(rates, attained)
-    last = int(np.flatnonzero(fallen >= target)[-1])
-    return bool(fallen[last] - fallen[last + 1] > _MAX_STEP_RATIO * (fallen[0] - fallen[-1]))
+    last = _last_met(fallen, target)
+    if fallen[last] - fallen[last + 1] > _MAX_STEP_RATIO * (fallen[0] - fallen[-1]):
+        return None
+    return fit_line(rates, attained, target)
+
+
+def _last_met(fallen: NDArray[np.float64], target: float) -> int:
+    """Return the place of the highest rate that met the target."""
+    return int(np.flatnonzero(fallen >= target)[-1])
 
 
 def _bracket(
     rates: NDArray[np.float64], attained: NDArray[np.float64], target: float, level: float
 ) -> Capacity:
     probed, fallen = _means(rates, attained)
-    last = int(np.flatnonzero(fallen >= target)[-1])
+    last = _last_met(fallen, target)
     share = (fallen[last] - target) / (fallen[last] - fallen[last + 1])
     low, high = float(probed[last]), float(probed[last + 1])
     has_ends = 0 < last < probed.size - 2

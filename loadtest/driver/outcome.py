@@ -11,6 +11,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from loadtest.driver.errors import EngineError
+from loadtest.trace.whole_file import write_whole
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -62,9 +63,7 @@ class Outcome:
 
 def write_outcome(path: Path, outcome: Outcome) -> None:
     """Write an outcome in one step, so that a reader never sees half of it."""
-    partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(asdict(outcome)), encoding="utf-8")
-    partial.replace(path)
+    write_whole(path, json.dumps(asdict(outcome)))
 
 
 def read_outcome(path: Path) -> Outcome:

@@ -15,6 +15,7 @@ from loadtest.driver.environment import describe_environment
 from loadtest.driver.errors import UsageError
 from loadtest.driver.plan import FILE_NAME as PLAN_FILE
 from loadtest.driver.plan import write_plan
+from loadtest.trace.whole_file import write_whole
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -118,9 +119,7 @@ def read_setup(out: Path) -> dict[str, Any]:
 
 def write_json(path: Path, record: Mapping[str, Any]) -> None:
     """Write a record in one step, so that a reader never sees half of it."""
-    partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(record, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
-    partial.replace(path)
+    write_whole(path, json.dumps(record, ensure_ascii=False, indent=1) + "\n")
 
 
 def relative(path: Path, folder: Path) -> str:

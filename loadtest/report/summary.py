@@ -19,6 +19,7 @@ from loadtest.report.notes import notes_of
 from loadtest.report.records import Check, ServedVariant, Summary
 from loadtest.report.run_checks import check_run
 from loadtest.report.run_files import ReportError, read_reference, read_run
+from loadtest.trace.whole_file import write_whole
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -49,10 +50,8 @@ def write_summary(run_dir: Path, reference_dir: Path | None = None) -> Summary:
 def save_summary(folder: Path, summary: Summary) -> Path:
     """Write a summary as JSON and return the file's path."""
     path = folder / SUMMARY_FILE
-    # Whole or not at all: a run is taken for complete once it has its summary.
-    partial = path.with_suffix(".partial")
-    partial.write_text(summary.model_dump_json(indent=1) + "\n", encoding="utf-8")
-    partial.replace(path)
+    # A run is taken for complete once it has its summary.
+    write_whole(path, summary.model_dump_json(indent=1) + "\n")
     return path
 
 

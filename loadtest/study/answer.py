@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from loadtest.report.html import write_report
@@ -21,11 +22,13 @@ from loadtest.study.stopped_record import stopped_record
 from loadtest.study.study_file import StoppedError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from loadtest.datasets.tasks import Task
     from loadtest.report.study_record import StudyRecord
     from loadtest.study.folder import StudyFolder
+    from loadtest.study.made import Made
     from loadtest.study.study_file import Study
 
 
@@ -66,47 +69,49 @@ def answer_study(
         DataError, TraceError, ArmError: data, trace or arms do not fit.
         ReportError: a file of a run is damaged.
     """
-    _check_cores(study)
-    with sole_sitting(out):
-        return _answer_study(study, out, command, screen)
-
-
-def _answer_study(study: Study, out: Path, command: tuple[str, ...], screen: Screen) -> Answered:
-    conductor = _conductor(study, out, command, screen)
-    try:
-        made = conductor.conduct()
-    except StoppedError as stopped:
-        if stopped.made is None:
-            raise
-        record = stopped_record(study, stopped, conductor.target, " ".join(command))
-        return replace(_save(record, conductor.folder, screen), stopped=stopped)
-    record = build_record(study, conductor.folder, made, conductor.target, " ".join(command))
-    return _save(record, conductor.folder, screen)
+    with _conducting(study, out, command, screen) as conductor:
+        made, stopped = _made(conductor.conduct)
+        said = " ".join(command)
+        if stopped is not None:
+            record = stopped_record(study, stopped, conductor.target, said)
+        else:
+            record = build_record(study, conductor.folder, made, conductor.target, said)
+        return _answered(record, stopped, conductor.folder, screen)
 
 
 def answer_capacity(study: Study, out: Path, *, command: tuple[str, ...], screen: Screen) -> Answered:
     """Find the capacity of a study's reference arm alone; raises as ``answer_study`` does."""
+    with _conducting(study, out, command, screen) as conductor:
+        made, stopped = _made(conductor.find_capacity)
+        why = None if stopped is None else str(stopped)
+        record = capacity_record(study, made, conductor.target, " ".join(command), why)
+        return _answered(record, stopped, conductor.folder, screen)
+
+
+@contextmanager
+def _conducting(study: Study, out: Path, command: tuple[str, ...], screen: Screen) -> Iterator[Conductor]:
+    """Hold a study's folder, with what conducts the study in it."""
     _check_cores(study)
     with sole_sitting(out):
-        return _answer_capacity(study, out, command, screen)
+        yield _conductor(study, out, command, screen)
 
 
-def _answer_capacity(study: Study, out: Path, command: tuple[str, ...], screen: Screen) -> Answered:
-    conductor = _conductor(study, out, command, screen)
-    said = " ".join(command)
+def _made(make: Callable[[], Made]) -> tuple[Made, StoppedError | None]:
+    """Return what was made, and why the plan was not gone on with; raise where nothing was made."""
     try:
-        made = conductor.find_capacity()
+        return make(), None
     except StoppedError as stopped:
         if stopped.made is None:
             raise
-        record = capacity_record(study, stopped.made, conductor.target, said, str(stopped))
-        return replace(_save(record, conductor.folder, screen), stopped=stopped)
-    return _save(capacity_record(study, made, conductor.target, said), conductor.folder, screen)
+        return stopped.made, stopped
 
 
-def _save(record: StudyRecord, folder: StudyFolder, screen: Screen) -> Answered:
+def _answered(
+    record: StudyRecord, stopped: StoppedError | None, folder: StudyFolder, screen: Screen
+) -> Answered:
     save_study(folder.root, record)
-    return Answered(record=record, report=write_report(folder.root, told=screen.reporting))
+    report = write_report(folder.root, told=screen.reporting)
+    return Answered(record=record, report=report, stopped=stopped)
 
 
 def _check_cores(study: Study) -> None:

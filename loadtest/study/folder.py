@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from loadtest.study.sitting import DECLARED
 from loadtest.study.study_file import StudyError
+from loadtest.trace.whole_file import write_whole
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -89,9 +90,7 @@ class StudyFolder:
         """Write a JSON file of the folder, whole or not at all."""
         path = self.root / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_suffix(".partial")
-        partial.write_text(json.dumps(values, indent=1, sort_keys=True) + "\n", encoding="utf-8")
-        partial.replace(path)
+        write_whole(path, json.dumps(values, indent=1, sort_keys=True) + "\n")
 
 
 def open_folder(root: Path, study: Study) -> StudyFolder:

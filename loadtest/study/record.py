@@ -53,10 +53,7 @@ def build_record(study: Study, folder: StudyFolder, made: Made, target: Target, 
         verdict=_verdict(declared, (*compared, *ratios.values()), controls, quality, fits, synthetic),
         command=command,
         reference=declared.reference,
-        arms=tuple(
-            StudyArm(name=name, description=arm.description, synthetic=name in synthetic)
-            for name, arm in declared.arms.items()
-        ),
+        arms=declared_arms(declared, synthetic),
         runs=(*preliminary(made), *map(listed, made.blocks)),
         comparisons=(*compared, *(ratios[arm] for arm in others if arm in ratios)),
         aa=controls.aa,
@@ -129,6 +126,14 @@ def _capacity_ratios(made: Made, target: Target, declared: StudyFile) -> dict[st
         return {}
     found = {arm: ratio(made.swept, target, declared, arm) for arm in declared.compared}
     return {arm: compared for arm, compared in found.items() if compared is not None}
+
+
+def declared_arms(declared: StudyFile, synthetic: frozenset[str]) -> tuple[StudyArm, ...]:
+    """Return every declared arm; ``synthetic``: the names of those with made-up weights."""
+    return tuple(
+        StudyArm(name=name, description=arm.description, synthetic=name in synthetic)
+        for name, arm in declared.arms.items()
+    )
 
 
 def synthetic_arms(made: Made) -> frozenset[str]:

@@ -9,9 +9,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from loadtest.report.formats import plural
-from loadtest.report.study_record import StudyArm, StudyRecord, Verdict, VerdictWord
+from loadtest.report.study_record import StudyRecord, Verdict, VerdictWord
 from loadtest.study.departures import departures
-from loadtest.study.record import capacities_of, design_record, synthetic_arms
+from loadtest.study.record import capacities_of, declared_arms, design_record, synthetic_arms
 from loadtest.study.run_list import listed, preliminary
 from loadtest.study.token_share import token_fit
 
@@ -30,7 +30,6 @@ def stopped_record(study: Study, stopped: StoppedError, target: Target, command:
     reason = said if named else said[0].upper() + said[1:]
     compared = " and ".join((*declared.compared, declared.reference))
     sentence = f"This study may not speak of {compared}: {said}"
-    synthetic = synthetic_arms(made)
     return StudyRecord(
         name=declared.name,
         question=declared.question,
@@ -41,10 +40,7 @@ def stopped_record(study: Study, stopped: StoppedError, target: Target, command:
         ),
         command=command,
         reference=declared.reference,
-        arms=tuple(
-            StudyArm(name=name, description=arm.description, synthetic=name in synthetic)
-            for name, arm in declared.arms.items()
-        ),
+        arms=declared_arms(declared, synthetic_arms(made)),
         runs=(*preliminary(made), *map(listed, made.blocks)),
         capacities=capacities_of(made, target),
         token_fits=tuple(filter(None, (token_fit(arm, one) for arm, one in made.unloaded.items()))),

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from loadtest.trace.whole_file import write_whole
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -62,10 +64,7 @@ def write_candidates(folder: Path, task: str, candidates: Candidates) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     np.save(_vectors_path(folder, task), np.ascontiguousarray(candidates.vectors, dtype=np.float32))
     body = {"ids": list(candidates.ids), "origin": dict(candidates.origin)}
-    listing = _listing_path(folder, task)
-    partial = listing.with_suffix(".partial")
-    partial.write_text(json.dumps(body, ensure_ascii=False, separators=(",", ":")), encoding="utf-8")
-    partial.replace(listing)
+    write_whole(_listing_path(folder, task), json.dumps(body, ensure_ascii=False, separators=(",", ":")))
 
 
 def read_origin(folder: Path, task: str) -> Mapping[str, Any] | None:
