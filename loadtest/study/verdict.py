@@ -85,8 +85,9 @@ def capacity_answer(arm: str, found: Capacity | None, objective: str, stopped: s
         sentence = f"No capacity of {arm} under {objective}: {why}."
     elif found.interval is None:
         sentence = (
-            f"{arm} answers {found.rate_per_s:.4g} requests a second under {objective}; runs at one rate "
-            "differ so much that this has no interval, and longer or more of them would give it one."
+            f"{arm} answers {found.rate_per_s:.4g} requests a second under {objective}; its runs are "
+            "too few, differ too much, or end too near to it, so that this has no interval: make longer ones or "
+            "more of them."
         )
     else:
         sentence = (
