@@ -115,7 +115,9 @@ class _BackEndProcess:
             superior.tell(Order.FAILED, str(error))
             self._finish(_REFUSED)
             return
-        except Exception as error:
+        except asyncio.CancelledError:
+            raise
+        except BaseException as error:  # a library in another language may raise what is no Exception
             log.exception("start_failed")
             superior.tell(Order.FAILED, str(loading_failed(error)))
             self._finish(_REFUSED)
@@ -127,7 +129,9 @@ class _BackEndProcess:
             while True:
                 await back_end.source.changed()
                 _tell_variants(back_end)
-        except Exception:  # nobody awaits this task: front ends would ask for weights that go
+        except asyncio.CancelledError:
+            raise
+        except BaseException:  # nobody awaits this task: front ends would ask for weights that go
             log.exception("variants_not_told")
             self._finish(_BROKEN)
 
