@@ -86,8 +86,8 @@ def capacity_answer(arm: str, found: Capacity | None, objective: str, stopped: s
     elif found.interval is None:
         sentence = (
             f"{arm} answers {found.rate_per_s:.4g} requests a second under {objective}; its runs are "
-            "too few, differ too much, or end too near to it, so that this has no interval: make longer ones or "
-            "more of them."
+            "too few, differ too much, or end too near to it, so that this has no interval: make longer "
+            "ones or more of them."
         )
     else:
         sentence = (
