@@ -273,7 +273,13 @@ def create_app(settings: Settings, service: Service | None = None) -> FastAPI:
         description=DESCRIPTION,
         lifespan=lifespan,
         middleware=[
-            Middleware(RequestContext, clock=time.monotonic, quiet=_QUIET_PATHS, current_trace=of_request),
+            Middleware(
+                RequestContext,
+                clock=time.monotonic,
+                quiet=_QUIET_PATHS,
+                current_trace=of_request,
+                is_ending=lambda: joined.predictor.is_draining,
+            ),
             Middleware(PredictRoute, protocol=native),
         ],
         # FastAPI's own span of a request; its spans of single operations cost more than they tell.

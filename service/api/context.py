@@ -2,7 +2,8 @@
 
 Rules: plain ASGI, since Starlette's own base class for middleware breaks cancellation. An
 exception that nobody expected becomes a problem like any other; its message is not logged,
-for it may quote what the client sent.
+for it may quote what the client sent. Who ends says so with every answer: a client that sent its next
+request over a connection that is just being closed would never hear of it.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ _MAX_PATH = 200
 _SERVER_ERROR = 500
 _GONE = 499
 _ID_KEY = REQUEST_ID.lower().encode()
+_CLOSE = (b"connection", b"close")
 
 
 class RequestContext:
@@ -38,12 +40,18 @@ class RequestContext:
         clock: Callable[[], float],
         quiet: tuple[str, ...] = (),
         current_trace: Callable[[], TraceContext | None] = lambda: None,
+        is_ending: Callable[[], bool] = lambda: False,
     ) -> None:
-        """Surround an app. ``quiet``: beginnings of paths that machines ask every few seconds."""
+        """Surround an app.
+
+        ``quiet``: beginnings of paths that machines ask every few seconds. ``is_ending``: whether connections
+        will be closed soon.
+        """
         self._app = app
         self._clock = clock
         self._quiet = quiet
         self._current_trace = current_trace
+        self._is_ending = is_ending
         # Bound once: every request would otherwise make a logger of its own.
         self._log = structlog.get_logger().bind()
 
@@ -62,6 +70,8 @@ class RequestContext:
             if message["type"] == "http.response.start":
                 status = message["status"]
                 message["headers"] = [*message["headers"], (_ID_KEY, identity.encode())]
+                if self._is_ending():
+                    message["headers"].append(_CLOSE)
             await send(message)
 
         known = {"request_id": identity}

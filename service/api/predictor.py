@@ -94,6 +94,11 @@ class Predictor:
         """Whether questions are taken."""
         return self.phase is Phase.READY and self._backend.statistics().ready
 
+    @property
+    def is_draining(self) -> bool:
+        """Whether no more questions are taken, ever."""
+        return self._drained is not None
+
     async def drain(self, timeout_s: float) -> bool:
         """Take no more questions and wait for those that are being answered; False if one is late."""
         self._drained = asyncio.Event()

@@ -171,13 +171,15 @@ def test_draining_answers_what_is_under_way_and_refuses_the_rest(pool: ThreadPoo
         eventually(lambda: server.client.get("/health/ready").status_code == 503)
         refused = ask(server, "b")
         assert refused.status_code == 503
+        assert refused.headers["connection"] == "close"
         assert "shutting down" in refused.json()["detail"]
         assert int(refused.headers["retry-after"]) >= 1
         assert server.client.get("/health/live").status_code == 200
         assert server.metrics().sum("xlmr_ready") == 0.0
         assert not drained.done()
         device.gate.set()
-        assert running.result(TIMEOUT_S).status_code == 200
+        answered = running.result(TIMEOUT_S)
+        assert (answered.status_code, answered.headers["connection"]) == (200, "close")
         assert drained.result(TIMEOUT_S) is True
 
 
