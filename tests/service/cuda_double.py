@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     import pytest
 
+_COPIES = frozenset({Tensor.copy_, Tensor.to})
 _ASKS = frozenset({Tensor.tolist, Tensor.item, Tensor.__int__, Tensor.__float__, Tensor.__bool__, Tensor.cpu})
 
 
@@ -55,6 +56,7 @@ class Event:
 
     def synchronize(self) -> None:
         assert self._recorded
+        self._cuda.log.append("event waited for")
 
 
 class Graph:
@@ -123,7 +125,10 @@ class _OnCpu(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         given = dict(kwargs or {})
-        given.pop("pin_memory", None)
+        if given.pop("pin_memory", False):
+            self._cuda.num_pinned += 1
+        if func in _COPIES and given.get("non_blocking"):
+            self._cuda.log.append(f"copy on {self._cuda.current_stream().name}")
         if func in _ASKS and self._cuda.capturing:
             self._cuda.own.broken = True
             raise RuntimeError("CUDA error: operation not permitted when stream is capturing\nmore")
@@ -143,12 +148,16 @@ class _Own(threading.local):
 
 @dataclass
 class Cuda:
-    """The device: what it was asked for, and what is under way."""
+    """The device: what it was asked for, and what is under way.
+
+    ``log``: in order; of copies those alone that the host does not wait for. ``num_pinned``: pinned buffers.
+    """
 
     log: list[str] = field(default_factory=list)
     modes: list[str] = field(default_factory=list)
     pools: set[object] = field(default_factory=set)
     open_pools: int = 0
+    num_pinned: int = 0
     own: _Own = field(default_factory=_Own)
     num_streams: int = 0
 

@@ -76,10 +76,13 @@ def test_answers_are_those_of_the_cpu_recorded_or_not(
             ours = device.forward(lane_of(name), batch)
             wanted = on_cpu.forward(lane_of(name), batch)
             assert np.abs(ours - wanted).max() <= 0.1 * np.abs(wanted).max()
-            # The copy is waited for before anything computes, and the answer before it is read.
-            brought, asked = cuda.log[before:]
-            assert brought.startswith("default waits for stream")
-            assert asked == "event on default"
+            # Both copies go on by themselves: the batch's beside what computes, which waits for it, and the
+            # answer's behind what computes; the host waits once, before it reads the answer.
+            brought, waited, *answered = cuda.log[before:]
+            stream = brought.removeprefix("copy on ")
+            assert (stream != "default", waited) == (True, f"default waits for {stream}")
+            assert answered == ["copy on default", "event on default", "event waited for"]
+        assert cuda.num_pinned == 2  # one a thread
     assert cuda.modes == ["thread_local"] * len(BUCKETS)
     assert cuda.open_pools == 0
 
@@ -100,6 +103,23 @@ def test_batches_of_two_threads_do_not_touch_each_other(
             )
     for index, output in enumerate(seen):
         assert np.array_equal(output, wanted[index % len(batches)])
+
+
+def test_a_batch_is_brought_and_asked_for_while_another_runs(
+    mini_catalogue: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with cuda_on_cpu(monkeypatch, buckets=BUCKETS):
+        device, _ = load(variants_of(mini_catalogue, "classify"), "cuda", "bfloat16")
+        both = threading.Barrier(2, timeout=60.0)
+        with monkeypatch.context() as slow:
+            # Neither batch ends before both run.
+            slow.setattr(torch.cuda.Event, "synchronize", lambda _: both.wait())
+            with ThreadPoolExecutor(2) as pool:
+                ends = [
+                    pool.submit(device.forward, lane_of("classify"), batch_of([5, seed], seed))
+                    for seed in (7, 9)
+                ]
+                assert all(np.isfinite(end.result()).all() for end in ends)
 
 
 def test_a_variant_that_cannot_be_recorded_keeps_no_other_from_it(
