@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -89,3 +92,27 @@ def test_as_many_replicas_as_give_the_most_batches(speeds: dict[int, float], cor
     choice = choose_replicas(lambda count: speeds[count], cores)
     assert choice.num_replicas == chosen
     assert choice.batches_per_s == speeds
+
+
+@pytest.mark.parametrize("http_workers", ["1", "2"])
+def test_torch_s_threads_go_to_sleep_soon(http_workers: str, project_root: Path, tmp_path: Path) -> None:
+    """Where another process wants the cores too, threads that spin make a batch many times slower."""
+    (tmp_path / "config.json").write_text("{}", encoding="utf-8")  # refused, once torch is loaded to read it
+    catalogue = tmp_path / "catalogue.toml"
+    catalogue.write_text('[[variant]]\nname = "v"\nhead = "embed"\ncheckpoint = "."\n', encoding="utf-8")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("XLMR_", "GOMP_"))}
+    command = [sys.executable, "-m", "service", "--catalogue", str(catalogue), "--port", "0"]
+    ended = subprocess.run(
+        [*command, "--http-workers", http_workers],
+        env=kept | {"OMP_DISPLAY_ENV": "verbose"},
+        cwd=project_root,
+        capture_output=True,
+        text=True,
+        timeout=90,
+        check=False,
+    )
+    assert ended.returncode == 2
+    assert "model_type" in ended.stderr
+    if "GOMP_STACKSIZE" not in ended.stderr:
+        pytest.skip("torch was built with another OpenMP than GNU's")
+    assert "GOMP_SPINCOUNT = '1000'" in ended.stderr
