@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+MAX_TOKENS = 2**31 - 1  # what a sample's column holds
 STAGES = ("tokenize", "queue", "infer", "decode", "total")
 _TEI_STAGES = {
     "x-tokenization-time": "tokenize",
@@ -59,12 +60,11 @@ def read_answer(body: bytes, head: Head) -> Answer:
         return Answer(error=f"{BAD_ANSWER}not one output")
     output: dict[str, Any] = outputs[0]
     revision = reply.get("revision")
-    known = revision if isinstance(revision, str) else None
+    known = revision if isinstance(revision, str) and _is_text(revision) else None
     if "error" in output:
         return Answer(error=f"input refused: {_title(output['error'])}", revision=known)
     usage = output.pop("usage", None)
-    tokens = usage.get("tokens") if isinstance(usage, dict) else None
-    counted = tokens if isinstance(tokens, int) else None
+    counted = whole(usage.get("tokens")) if isinstance(usage, dict) else None
     if head is Head.EMBED:
         vector = read_vector(output.get("embedding"))
         error = None if vector is not None else f"{BAD_ANSWER}no embedding"
@@ -73,7 +73,16 @@ def read_answer(body: bytes, head: Head) -> Answer:
     if not isinstance(output.get(key), kind):
         return Answer(error=f"{BAD_ANSWER}no {key}", revision=known, tokens=counted)
     text = json.dumps(output, ensure_ascii=False, separators=(",", ":"))
+    if not _is_text(text):  # half a surrogate pair has no UTF-8; JSON can carry it as an escape
+        text = json.dumps(output, separators=(",", ":"))
     return Answer(revision=known, tokens=counted, text=text)
+
+
+def whole(value: Any) -> int | None:
+    """Return a number of tokens as samples can hold it; None from what is none."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= MAX_TOKENS:
+        return None
+    return int(value)
 
 
 def read_vector(value: Any) -> NDArray[np.float32] | None:
@@ -82,10 +91,11 @@ def read_vector(value: Any) -> NDArray[np.float32] | None:
         if isinstance(value, str):
             vector = np.frombuffer(base64.b64decode(value, validate=True), dtype="<f4")
         elif isinstance(value, list):
-            vector = np.asarray(value, dtype=np.float32)
+            with np.errstate(over="ignore"):  # past float32 is infinite, and found below
+                vector = np.asarray(value, dtype=np.float32)
         else:
             return None
-    except (ValueError, TypeError, binascii.Error):
+    except (ValueError, TypeError, OverflowError, binascii.Error):
         return None
     usable = vector.ndim == 1 and vector.size > 0 and bool(np.isfinite(vector).all())
     return vector.astype(np.float32) if usable else None
@@ -129,4 +139,14 @@ def _number(name: str, value: str) -> dict[str, float]:
 
 
 def _title(error: Any) -> str:
-    return str(error.get("title", "no title"))[:80] if isinstance(error, dict) else "no title"
+    title = str(error.get("title", "no title"))[:80] if isinstance(error, dict) else "no title"
+    return title.encode("utf-8", "replace").decode()
+
+
+def _is_text(text: str) -> bool:
+    """Whether a string can be written down; JSON can also name halves of surrogate pairs, which cannot."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

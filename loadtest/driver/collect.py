@@ -15,7 +15,7 @@ import numpy as np
 import polars as pl
 
 from loadtest.datasets.tasks import TASKS, Task
-from loadtest.driver.answers import STAGES, Answer, read_answer, read_timing
+from loadtest.driver.answers import STAGES, Answer, read_answer, read_timing, whole
 from loadtest.driver.outcome import FILE_NAME as OUTCOME_FILE
 from loadtest.driver.outcome import Fate, Outcome, read_outcome
 from loadtest.driver.plan import FILE_NAME as PLAN_FILE
@@ -115,7 +115,7 @@ class _Collector:
         arrival = self._trace.arrivals[record.i]
         answer = self._answer(record, arrival)
         timing = read_timing(record.timing) if record.timing else {}
-        tokens = answer.tokens if answer.tokens is not None else _whole(timing.get("tokens"))
+        tokens = answer.tokens if answer.tokens is not None else whole(timing.get("tokens"))
         end = _End(
             intended_us=record.intended_us,
             sent_us=record.sent_us,
@@ -196,7 +196,3 @@ def _records(path: Path) -> Iterator[Record]:
         return
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         yield from read_records(data)
-
-
-def _whole(value: float | None) -> int | None:
-    return None if value is None else int(value)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from loadtest.datasets.tasks import Head
-from loadtest.driver.answers import read_answer, read_timing, read_vector
+from loadtest.driver.answers import read_answer, read_timing, read_vector, whole
 
 USAGE = {"tokens": 42, "windows": 1, "truncated": False}
 
@@ -76,7 +76,41 @@ def test_what_is_no_answer_is_an_error(body: bytes, error: str) -> None:
     assert answer.text is None
 
 
-@pytest.mark.parametrize("value", [None, 3, "?", "AAA=", [], [[1.0]], [float("nan")], ["x"], {}])
+@pytest.mark.parametrize(
+    ("output", "head"),
+    [
+        ({"label": "\ud800"}, Head.CLASSIFY),
+        ({"answers": [{"text": "a\udfff", "start": 0}]}, Head.SPAN),
+        ({"tags": [{"tag": "\ud800"}]}, Head.TAG),
+    ],
+)
+def test_half_a_surrogate_pair_can_be_written_down_and_read_back(output: dict[str, Any], head: Head) -> None:
+    """JSON can name it, UTF-8 cannot: one such answer must not cost the samples of all others."""
+    answer = read_answer(reply(output, revision="\ud800"), head)
+    assert answer.revision is None
+    assert answer.text is not None
+    assert json.loads(answer.text.encode()) == output
+    refused = read_answer(reply({"error": {"title": "no \ud800"}}), head)
+    assert (refused.error or "").encode() == b"input refused: no ?"
+
+
+@pytest.mark.parametrize(
+    ("tokens", "kept"),
+    [(0, 0), (2**31 - 1, 2**31 - 1), (2**31, None), (10**30, None), (-1, None), (True, None), ("7", None)],
+)
+def test_tokens_are_kept_as_far_as_a_sample_can_hold_them(tokens: Any, kept: int | None) -> None:
+    assert read_answer(reply({"label": "a", "usage": {"tokens": tokens}}), Head.CLASSIFY).tokens == kept
+
+
+@pytest.mark.parametrize("value", [12.0, 1e300, None])
+def test_tokens_of_a_header_too(value: float | None) -> None:
+    assert whole(value) == (12 if value == 12.0 else None)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [None, 3, "?", "AAA=", [], [[1.0]], [float("nan")], ["x"], {}, [10**400], [1e39]],
+)
 def test_what_is_no_vector_is_none(value: Any) -> None:
     assert read_vector(value) is None
 
