@@ -5,12 +5,14 @@ Plain blocking calls; under Locust the sockets below yield to the hub by themsel
 
 from __future__ import annotations
 
+import json
 import socket
 import ssl
 import time
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 import httpx2
+from pydantic import BaseModel, ConfigDict, PositiveInt, TypeAdapter, ValidationError
 
 from loadtest.driver.errors import NotReadyError, TargetError
 from loadtest.driver.wire import predict_path
@@ -24,6 +26,25 @@ _CALL_TIMEOUT_S = 10.0
 _EMBED_TIMEOUT_S = 120.0  # a batch of long candidates on a slow device
 _ASK_INTERVAL_S = 0.25
 _MAX_QUOTE = 200
+
+
+class _Card(BaseModel):
+    """What the load tester reads of a variant; all else that a service says of it is kept as it came."""
+
+    model_config = ConfigDict(strict=True, extra="allow")
+
+    name: str
+    head: str
+    labels: list[str] | None = None
+    revision: str | None = None
+    digest: str | None = None
+    dtype: str | None = None
+    num_layers: PositiveInt | None = None
+    synthetic: bool = False
+
+
+_CARDS: Final = TypeAdapter(list[_Card])
+_OUTPUTS: Final = TypeAdapter(list[dict[str, Any]])
 
 
 class Refusal(Exception):  # noqa: N818 - a reply to act on, not a failure
@@ -72,17 +93,22 @@ class ServiceClient:
         """
         try:
             reply = self._client.get("/v1/variants")
-            listed = reply.json()["variants"]
+            listed: list[dict[str, Any]] = reply.json()["variants"]
+            json.dumps(listed, ensure_ascii=False).encode()  # what cannot be written down is no text
+            _CARDS.validate_python(listed)
         except httpx2.HTTPError as error:
             raise TargetError(f"{self._target.url}/v1/variants cannot be read: {_reason(error)}.") from error
-        except (ValueError, KeyError, TypeError) as error:
+        except ValidationError as error:
+            raise TargetError(
+                f"{self._target.url}/v1/variants answered with no list of variants: {_first(error)}. "
+                "Is this an xlmr-serve?"
+            ) from error
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             quote = reply.text[:_MAX_QUOTE]
             raise TargetError(
                 f"{self._target.url}/v1/variants answered {reply.status_code} with no list of variants "
                 f"({quote!r}). Is this an xlmr-serve?"
             ) from error
-        if not isinstance(listed, list) or not all(isinstance(card, dict) for card in listed):
-            raise TargetError(f"{self._target.url}/v1/variants answered with no list of variants.")
         return listed
 
     def predict(
@@ -102,8 +128,8 @@ class ServiceClient:
         if reply.status_code != httpx2.codes.OK:
             raise Refusal(reply.status_code, _title(reply), _retry_after_s(reply))
         try:
-            outputs: list[dict[str, Any]] = reply.json()["outputs"]
-        except (ValueError, KeyError, TypeError) as error:
+            outputs: list[dict[str, Any]] = _OUTPUTS.validate_python(reply.json()["outputs"])
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise TargetError(f"{variant} answered with no outputs: {reply.text[:_MAX_QUOTE]!r}.") from error
         if len(outputs) != len(inputs):
             raise TargetError(f"{variant} answered {len(outputs)} outputs to {len(inputs)} inputs.")
@@ -129,6 +155,13 @@ def _reason(error: httpx2.HTTPError) -> str:
             return f"no machine of this name is known ({said})"
         case _:
             return "nobody accepts connections there"
+
+
+def _first(error: ValidationError) -> str:
+    """Return what is wrong with a list of variants, and where."""
+    found = error.errors()[0]
+    place = ".".join(map(str, found["loc"]))
+    return f"{place}: {found['msg']}" if place else found["msg"]
 
 
 def _root(error: BaseException) -> BaseException:
