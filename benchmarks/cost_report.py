@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from benchmarks.engine_report import QUIET_RATIO, markdown
+from benchmarks.engine_report import QUIET_RATIO, markdown, reasons
 from service.batching.cost import LEAST_ERRORS
 
 if TYPE_CHECKING:
@@ -63,6 +63,7 @@ def page(record: Mapping[str, Any]) -> str:
         )
     parts += [
         "\n".join(f"- {line}" for line in record["verdicts"]),
+        *reasons(record["verdicts"], "the-cost-model"),
         (
             f"{record['at']}, commit {environment.get('commit')}{changed}; {environment.get('cpu_model')}, "
             f"{environment.get('num_cores')} cores; {record['size']} size, XNLI's pairs over HTTP, a request "

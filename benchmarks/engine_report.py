@@ -107,6 +107,13 @@ def _verdict(goal: str, values: dict[str, float], least: float) -> str:
     return f"{goal}: MISSED by {len(missed)} of {len(values)} ({named})"
 
 
+def reasons(says: Iterable[str], place: str) -> list[str]:
+    """Say where the reasons of a missed goal stand, if one was missed. ``place``: a heading of missed.md."""
+    if not any("MISSED" in line for line in says):
+        return []
+    return [f"Why a goal is missed, and what was tried: [missed goals](missed.md#{place})."]
+
+
 def markdown(lines: Sequence[Sequence[str]]) -> str:
     """Return a table whose first line is its head."""
     head, *body = lines
@@ -134,7 +141,7 @@ def page(record: dict[str, Any], tables: dict[str, list[list[str]]], says: Seque
             f"**Not quiet: in {len(crowded)} of {record['repeats']} repeats other processes had more than "
             f"{QUIET_RATIO:.0%} of the cores (up to {max(crowded):.0%}).**"
         )
-    parts.append("\n".join(f"- {line}" for line in says))
+    parts += ["\n".join(f"- {line}" for line in says), *reasons(says, "the-forward-pass")]
     for title, lines in tables.items():
         parts += [f"## {title}", markdown(lines)]
     return "\n\n".join(parts) + "\n"

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.engine_report import QUIET_RATIO, Spread, markdown, ratio
+from benchmarks.engine_report import QUIET_RATIO, Spread, markdown, ratio, reasons
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -97,7 +97,10 @@ def page(record: dict[str, Any], cells: Sequence[Cell], tables: Mapping[str, str
             f"**Not quiet: in {len(crowded)} of {record['repeats']} repeats other processes had more than "
             f"{QUIET_RATIO:.0%} of the cores (up to {max(crowded):.0%}).**"
         )
-    parts.append("\n".join(f"- {line}" for line in record["verdicts"]))
+    parts += [
+        "\n".join(f"- {line}" for line in record["verdicts"]),
+        *reasons(record["verdicts"], "the-front-end"),
+    ]
     for title, lines in tables.items():
         parts += [f"## {title}", lines]
     busiest = max(max(cell.client_ratio.values()) for cell in cells)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.engine_report import Spread, markdown
+from benchmarks.engine_report import Spread, markdown, reasons
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -191,7 +191,7 @@ def page(record: dict[str, Any]) -> str:
     parts = ["# The engine on a GPU", where]
     if record["few"]:
         parts.append("**A quick try: the parts run, and their figures are no result.**")
-    parts.append("\n".join(f"- {line}" for line in record["verdicts"]))
+    parts += ["\n".join(f"- {line}" for line in record["verdicts"]), *reasons(record["verdicts"], "on-a-gpu")]
     parts += [
         f"**{size}: no variable-length attention, no graphs: {reason}.**"
         for size, reason in record["varlen_unavailable"].items()

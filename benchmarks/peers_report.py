@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.engine_report import markdown
+from benchmarks.engine_report import markdown, reasons
 from benchmarks.peers_contest import Contest
 from benchmarks.peers_goals import Figure
 from benchmarks.peers_grid import Grid, Load
@@ -95,7 +95,8 @@ def page(record: dict[str, Any], grid: Grid) -> str:
         capacity_of={group: one["peer"] for group, one in record["capacities"].items()},
     )
     parts = ["# The service beside its peers", where(record, grid), *cautions(record)]
-    parts += ["## Goals", markdown(goal_lines(verdicts_of(contest), contest, shown)), goal_words(grid)]
+    goals = markdown(goal_lines(verdicts_of(contest), contest, shown))
+    parts += ["## Goals", goals, *reasons([goals], "beside-the-best-peer"), goal_words(grid)]
     closed = [cell for cell in grid.cells if cell.load is Load.CLOSED]
     opened = [cell for cell in grid.cells if cell.load is Load.OPEN]
     if record["forward"]:

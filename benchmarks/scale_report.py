@@ -9,7 +9,7 @@ from __future__ import annotations
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.engine_report import QUIET_RATIO, Spread, markdown, ratio
+from benchmarks.engine_report import QUIET_RATIO, Spread, markdown, ratio, reasons
 from loadtest.analysis.percentiles import exact
 
 if TYPE_CHECKING:
@@ -121,7 +121,10 @@ def page(record: Mapping[str, Any]) -> str:
     texts = ["# How cost grows", "![growth of cost](scale.svg)"]
     if any(part["quick"] for part in parts.values()):
         texts.append("**A quick try: the parts run, and their figures are no result.**")
-    texts.append("\n".join(f"- {line}" for line in record["verdicts"]))
+    texts += [
+        "\n".join(f"- {line}" for line in record["verdicts"]),
+        *reasons(record["verdicts"], "several-variants"),
+    ]
     texts.append(
         "CPU time of all the service's processes, forward pass included; client and service share the cores. "
         "Medians over repeats; ratios are taken within a repeat, with the smallest and largest in brackets. "
