@@ -87,8 +87,7 @@ class Roster:
         self._num_loads[card.name] += 1
         before = self._served.get(card.name)
         self._served[card.name] = card.served_as
-        told = tell_sharing(self._loaded[served_as] for served_as in self._served.values())
-        self._loaded |= {one.card.served_as: one for one in told}
+        self._tell_sharing()
         return before
 
     def load_failed(self, variant: str) -> None:
@@ -97,7 +96,9 @@ class Roster:
 
     def withdraw(self, variant: str) -> str:
         """Serve a variant no more; returns as what it was served."""
-        return self._served.pop(variant)
+        served_as = self._served.pop(variant)
+        self._tell_sharing()
+        return served_as
 
     def refuse(self, served_as: str) -> None:
         """Take no more works that ask for these weights."""
@@ -107,3 +108,8 @@ class Roster:
         """Say nothing more of weights that are gone."""
         self._loaded.pop(served_as, None)
         self._refused.discard(served_as)
+
+    def _tell_sharing(self) -> None:
+        """Say of every variant that is served what it shares with the others that are."""
+        told = tell_sharing(self._loaded[served_as] for served_as in self._served.values())
+        self._loaded |= {one.card.served_as: one for one in told}

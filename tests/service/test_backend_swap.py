@@ -237,6 +237,22 @@ async def test_variants_come_and_go_with_the_catalogue(tmp_path: Path) -> None:
         assert sorted(one.served_as for one in world.backend.cards()) == ["v#1", "w"]
 
 
+async def test_what_is_shared_is_told_anew_when_variants_come_and_go(tmp_path: Path) -> None:
+    write(tmp_path, seed=1)
+    async with started(tmp_path) as world:
+        alone = world.catalogue.read_text(encoding="utf-8")
+        (before,) = world.backend.cards()
+        assert (before.owned_bytes > 2**20, before.shared_bytes) == (True, 0)
+        world.catalogue.write_text(alone + alone.replace('name = "v"', 'name = "w"'), encoding="utf-8")
+        await world.swapping.reload()
+        told = [(one.owned_bytes, one.shared_bytes) for one in world.backend.cards()]
+        assert told == [(0, before.owned_bytes)] * 2
+        world.catalogue.write_text(alone, encoding="utf-8")
+        await world.swapping.reload()
+        (after,) = world.backend.cards()
+        assert (after.owned_bytes, after.shared_bytes) == (before.owned_bytes, 0)
+
+
 async def test_what_fails_on_the_device_leaves_nothing_there(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
