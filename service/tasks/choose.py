@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from service.errors import EmptyTextError
-from service.tasks.probabilities import softmax
+from service.tasks.probabilities import softmax_of_few
 from service.tasks.sequences import fitted
 from service.tasks.task import Encoded, Material, Task, Usage
 from service.tasks.text import check_ids, check_text
@@ -75,8 +75,8 @@ def _decode(
     _labels: Many[str],
     _parameters: Parameters,
 ) -> ChooseAnswer:
-    scores = softmax(np.concatenate(logits))
-    return ChooseAnswer(choice=int(scores.argmax()), scores=tuple(scores.tolist()))
+    scores = softmax_of_few(np.concatenate(logits))
+    return ChooseAnswer(choice=scores.index(max(scores)), scores=tuple(scores))
 
 
 CHOOSE: Final = Task(head="choose", material=_material, arrange=_arrange, decode=_decode)

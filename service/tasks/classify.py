@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from service.tasks.probabilities import logistic, softmax
+from service.tasks.probabilities import logistic, softmax_of_few
 from service.tasks.task import Encoded, Task
 from service.tasks.text_input import arrange_texts, text_material
 
@@ -39,7 +39,7 @@ def _decode(
     assert len(row) == len(labels), f"{len(row)} logits for {len(labels)} labels. This is a bug."
     if len(row) == 1:
         return ClassifyAnswer(label=labels[0], scores={labels[0]: logistic(row[0])})
-    scores = softmax(row).tolist()
+    scores = softmax_of_few(row)
     order = sorted(range(len(row)), key=scores.__getitem__, reverse=True)
     kept = range(len(row)) if parameters.top_k is None else order[: parameters.top_k]
     return ClassifyAnswer(label=labels[order[0]], scores={labels[index]: scores[index] for index in kept})
