@@ -6,7 +6,8 @@
 without the lines that are no warnings; ``direct``: with a backend that answers at once. ``bare``: a
 typed FastAPI endpoint that takes and returns the same JSON and does nothing. ``cutting``: the same, which
 also cuts the texts, on the event loop, in the service's own way. ``naive``: cuts them by the library's own
-call for pairs. Listens on a free port and says which.
+call for pairs. These three speak HTTP by uvicorn's own protocol, the service by one that derives from it.
+Listens on a free port and says which.
 """
 
 from __future__ import annotations
@@ -149,9 +150,12 @@ def answer_at_once(service: Service) -> None:
 
 
 async def serve(app: FastAPI, settings: Settings, ready: asyncio.Event | None) -> None:
-    """Listen, say where, and serve until standard input ends."""
+    """Listen, say where, and serve until standard input ends. ``ready``: None for a plain app."""
     listener = socket.create_server((HOST, 0), backlog=_BACKLOG)
-    server = uvicorn.Server(server_config(settings, app))
+    config = server_config(settings, app)
+    if ready is None:
+        config.http = "httptools"
+    server = uvicorn.Server(config)
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     if ready is not None:
         await ready.wait()

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 import structlog
 import uvicorn
 
+from service.api.one_write import OneWriteProtocol
 from service.app import create_app, create_service
 from service.errors import StartupError
 
@@ -139,7 +140,7 @@ def server_config(settings: Settings, app: FastAPI) -> uvicorn.Config:
     """Return how uvicorn serves an app."""
     return uvicorn.Config(
         app,
-        http="httptools",
+        http=OneWriteProtocol,
         ws="none",
         lifespan="on",
         log_config=None,
