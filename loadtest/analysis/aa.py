@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -26,8 +27,9 @@ class NoiseFloor:
 
     ``false_alarm``: the comparison called equal arms different, which one in twenty will; then look for
     what differs before believing anything else. ``sd_interval``: of the spread of one unit, by chi-square.
-    ``detectable``: the least effect that ``planned_units`` find with a power of 80 %. ``units_to_find``,
-    ``units_for_equivalence``: what it takes to find an effect of the upper margin, and to show equality.
+    ``detectable``: the least effect that ``planned_units`` find with a power of 80 %, where those spread like
+    these or less. ``units_to_find``, ``units_for_equivalence``: how many units like these it takes to find an
+    effect of the upper margin, and to show equality.
     """
 
     comparison: Comparison
@@ -40,15 +42,20 @@ class NoiseFloor:
     units_for_equivalence: int | None
 
 
-def noise_floor(
+def noise_floor(  # noqa: PLR0913 - what was seen, and what is planned
     groups: Sequence[ArrayLike],
     *,
     margins: Margins,
     planned_units: int,
     rng: Generator,
+    planned_pairs_per_unit: float = 1.0,
     risks: Risks | None = None,
 ) -> NoiseFloor:
     """Sum up A/A log ratios, one array a restart, one value a pair.
+
+    ``planned_units``: pairs where the servers start once, else restarts of ``planned_pairs_per_unit`` each. A
+    planned unit of fewer pairs than these spreads more, at most by the root of their ratio; one of more pairs
+    is taken to spread as much, since what differs between restarts stays.
 
     Raises:
         ValueError: there are fewer than two units, or ``planned_units`` is below two.
@@ -61,13 +68,15 @@ def noise_floor(
         groups, margins=margins, direction=Direction.LARGER_IS_SLOWER, rng=rng, alpha=risks.alpha
     )
     sd = float(found.std(ddof=1))
+    per_unit = sum(int(np.size(group)) for group in groups) / found.size
+    planned_sd = sd * math.sqrt(max(1.0, per_unit / planned_pairs_per_unit))
     return NoiseFloor(
         comparison=comparison,
         false_alarm=comparison.verdict in (Verdict.FASTER, Verdict.SLOWER),
         sd=sd,
         sd_interval=spread_interval(found, 1 - risks.alpha),
         planned_units=planned_units,
-        detectable=detectable_effect(planned_units, sd=sd, risks=risks),
+        detectable=detectable_effect(planned_units, sd=planned_sd, risks=risks),
         units_to_find=units_to_find(sd=sd, effect=margins.high, risks=risks),
         units_for_equivalence=units_for_equivalence(sd=sd, low=margins.low, high=margins.high, risks=risks),
     )

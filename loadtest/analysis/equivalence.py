@@ -145,7 +145,9 @@ def compare(
     needed = None
     if verdict is Verdict.INCONCLUSIVE:
         per_unit = num_pairs / found.size
-        needed = pairs_needed(mean, sd=sd, margins=margins, alpha=alpha, pairs_per_unit=per_unit)
+        needed = pairs_needed(
+            mean, sd=sd, margins=margins, alpha=alpha, pairs_per_unit=per_unit, num_units=found.size
+        )
     return Comparison(
         verdict=verdict,
         log_ratio=mean,
@@ -176,13 +178,20 @@ def verdict_of(
     return Verdict.SLOWER if (interval.low > 0) == larger_is_slower else Verdict.FASTER
 
 
-def pairs_needed(
-    log_ratio: float, *, sd: float, margins: Margins, alpha: float = 0.05, pairs_per_unit: float = 1.0
+def pairs_needed(  # noqa: PLR0913 - an estimate, its spread, and what is to be shown of it
+    log_ratio: float,
+    *,
+    sd: float,
+    margins: Margins,
+    alpha: float = 0.05,
+    pairs_per_unit: float = 1.0,
+    num_units: int = 0,
 ) -> int | None:
     """Return how many pairs in all would settle a comparison with a power of 80 %, were the estimates true.
 
     ``sd``: of one unit. The fewer of what it takes to show the difference and to show that it is within
-    the margin; None where ten thousand units do neither.
+    the margin; None where ten thousand units do neither. ``num_units``: those that have not settled it, so
+    that it takes more than they are, whatever was likely of so many.
     """
     risks = Risks(alpha=alpha)
     ways = (
@@ -190,7 +199,7 @@ def pairs_needed(
         units_for_equivalence(sd=sd, low=margins.low, high=margins.high, effect=log_ratio, risks=risks),
     )
     possible = [n for n in ways if n is not None]
-    return math.ceil(min(possible) * pairs_per_unit) if possible else None
+    return math.ceil(max(min(possible), num_units + 1) * pairs_per_unit) if possible else None
 
 
 def tost_p(values: ArrayLike, margins: Margins) -> float:

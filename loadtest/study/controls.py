@@ -1,10 +1,11 @@
 """What a study must get right before it may speak of its arms. Pure.
 
-A/A: the reference against itself, which must not differ; its spread is the noise floor and says how many
-pairs a verdict takes. Positive: an arm that is slower on purpose, which must be found slower. In the plan
-of blocks both stand at the declared load. Rules: both measures of the A/A control share one chance of a
-false alarm (Holm), so that 5 % of sound studies are condemned and not 10; a control that was declared and has
-no pair of valid runs is a problem too, since nothing is known of the noise.
+A/A: the reference against itself, which must not differ; its spread is the noise floor and says what the
+planned units will find: restarts, where the plan has several, else pairs, as in every comparison. Positive:
+an arm that is slower on purpose, which must be found slower. In the plan of blocks both stand at the declared
+load. Rules: both measures of the A/A control share one chance of a false alarm (Holm), so that 5 % of sound
+studies are condemned and not 10; a control that was declared and has no pair of valid runs is a problem too,
+since nothing is known of the noise.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING
 from loadtest.analysis.aa import NoiseFloor, noise_floor
 from loadtest.analysis.design import Phase
 from loadtest.analysis.multiplicity import holm
+from loadtest.analysis.power import Risks
 from loadtest.report.study_record import Comparison, Correction, PositiveControl, VerdictWord
 from loadtest.study.comparisons import Topic, corrected
 from loadtest.study.measures import Measure
@@ -78,11 +80,16 @@ def _noise(comparer: Comparer, load: float) -> NoiseFloor | None:
     seen = effects(pairs, _overall, Measure.P50.of)
     if (len(seen.groups) if len(seen.groups) > 1 else len(seen.flat)) < 2:  # noqa: PLR2004 - a spread needs two
         return None
+    num_pairs = declared.design.pairs
+    restarts = {run.block.restart for run in comparer.runs if run.block.phase is Phase.PAIR}
+    units = len(restarts) if len(restarts) > 1 else num_pairs
     return noise_floor(
         seen.groups,
         margins=Measure.P50.margins(declared.design.margins),
-        planned_units=declared.design.pairs,
+        planned_units=units,
+        planned_pairs_per_unit=num_pairs / units,
         rng=comparer.rng,
+        risks=Risks(alpha=comparer.alpha),
     )
 
 

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from statsmodels.stats.power import TTestPower
 from statsmodels.stats.weightstats import DescrStatsW, ttost_paired
 
 from loadtest.analysis.aa import noise_floor
-from loadtest.analysis.equivalence import Direction, Margins, Method, Verdict, compare, tost_p
+from loadtest.analysis.equivalence import Direction, Margins, Method, Verdict, compare, pairs_needed, tost_p
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -184,3 +185,41 @@ def test_the_noise_floor_of_an_aa_run() -> None:
     assert biased.false_alarm
     with pytest.raises(ValueError, match="at least two"):
         noise_floor([[0.1]], margins=MARGINS, planned_units=21, rng=np.random.default_rng(0))
+
+
+def test_a_noise_floor_plans_for_units_of_the_plans_own_size() -> None:
+    """Restarts of four pairs each, seen in A/A: planned ones of one pair may spread twice as much."""
+    groups = list(normal_scores(40, 0.0, 0.075).reshape(10, 4))
+
+    def detectable(pairs_per_unit: float) -> float:
+        return noise_floor(
+            groups,
+            margins=MARGINS,
+            planned_units=10,
+            planned_pairs_per_unit=pairs_per_unit,
+            rng=np.random.default_rng(0),
+        ).detectable
+
+    sd = float(np.std([group.mean() for group in groups], ddof=1))
+    solved = float(TTestPower().solve_power(nobs=10, alpha=0.05, power=0.8)) * sd
+    assert detectable(4) == pytest.approx(solved)
+    assert detectable(1) == pytest.approx(2 * solved)
+    assert detectable(8) == pytest.approx(solved)  # what differs between restarts is no less with more pairs
+
+
+def test_what_was_not_settled_takes_more_pairs_than_there_are() -> None:
+    """Skewed units may miss although so many normal ones would not."""
+    values = (-0.1, -0.09, -0.06, -0.08, -0.1, -0.06, -0.09, -0.05, -0.08, 0.06)
+    sd, mean = float(np.std(values, ddof=1)), float(np.mean(values))
+    assert pairs_needed(mean, sd=sd, margins=MARGINS) == 7
+    found = compare(
+        [values], margins=MARGINS, direction=Direction.LARGER_IS_SLOWER, rng=np.random.default_rng(0)
+    )
+    assert (found.verdict, found.pairs_needed) == (Verdict.INCONCLUSIVE, 11)
+    restarts = compare(
+        [(v, v) for v in values],
+        margins=MARGINS,
+        direction=Direction.LARGER_IS_SLOWER,
+        rng=np.random.default_rng(0),
+    )
+    assert (restarts.num_units, restarts.num_pairs, restarts.pairs_needed) == (10, 20, 22)
