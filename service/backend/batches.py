@@ -85,6 +85,7 @@ class Batches:
         self._on_ended = on_ended
         self._on_broken = on_broken
         self._under_way: set[_UnderWay] = set()
+        self._taken: list[_UnderWay] = []
         self._is_closed = False
         # Bound once: a batch would otherwise make a logger of its own, to say nothing with it.
         self._log = structlog.get_logger().bind()
@@ -97,13 +98,23 @@ class Batches:
         """How many slots of the engine are taken."""
         return len(self._under_way)
 
-    def begin(self, batch: Dispatch) -> None:
-        """Give a batch to the engine."""
+    def take(self, batch: Dispatch) -> None:
+        """Take a slot for a batch; ``begin`` gives it to the engine."""
         one = _UnderWay(
             batch=batch, traces=self._pending.traces(batch.items), asked=batch.items, to_try=deque()
         )
         self._under_way.add(one)
-        self._ask(one, beside=batch.beside)
+        self._taken.append(one)
+        one.limit = self._limit_of(batch)
+
+    def begin(self) -> None:
+        """Give the engine what was taken; the last thing to do in a turn of the loop.
+
+        Its thread wakes up at once, and would wait for the interpreter's lock while this one goes on.
+        """
+        taken, self._taken = self._taken, []
+        for one in taken:
+            self._ask(one, beside=one.batch.beside)
 
     def close(self) -> None:
         """Wait for no batch any more."""
@@ -112,11 +123,11 @@ class Batches:
             if one.limit is not None:
                 one.limit.end()
         self._under_way.clear()
+        self._taken.clear()
 
     def _ask(self, one: _UnderWay, *, beside: bool = False) -> None:
         """Give a batch's ``asked`` sequences to the engine; ``_landed`` follows, never within this call."""
         running = self._engine.run(one.batch.lane, [item.ids for item in one.asked], beside=beside)
-        one.limit = self._limit_of(one.batch)
         running.add_done_callback(partial(_call_on, asyncio.get_running_loop(), partial(self._landed, one)))
 
     def _landed(self, one: _UnderWay, answered: Future[Run | Failed]) -> None:
@@ -150,6 +161,7 @@ class Batches:
             item = one.to_try.popleft()
             if self._pending.awaits(item.work_id):
                 one.asked = (item,)
+                one.limit = self._limit_of(one.batch)
                 self._ask(one)
                 return
         self._end(one, one.whole)

@@ -283,14 +283,15 @@ class LocalBackend:
             decision = self._scheduler.decide(now, self._num_slots - len(self._batches))
             match decision:
                 case Dispatch():
-                    self._batches.begin(decision)
+                    self._batches.take(decision)
                 case WaitUntil(at=at):
                     self._timer = self._clock.call_later(at - now, self._wake)
-                    return
+                    break
                 case Idle():
-                    return
+                    break
                 case _:
                     assert_never(decision)
+        self._batches.begin()
 
     def _break(self, error: BaseException) -> None:
         """Give up in a state that was thought impossible, and say so, rather than hang."""

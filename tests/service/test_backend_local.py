@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
+    from service.batching.decisions import Decision
+
 pytestmark = pytest.mark.anyio
 
 
@@ -68,6 +70,26 @@ async def test_what_comes_in_one_turn_of_the_loop_shares_a_batch(world: World) -
     (batch,) = world.engine.asked
     await world.engine.finish(batch)
     assert [await answer for answer in answers] == [[1.0], [2.0], [3.0]]
+
+
+async def test_the_engine_is_asked_when_there_is_nothing_more_to_decide(
+    here: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its thread wakes at once, and would wait for the interpreter's lock while the loop goes on."""
+    decide, num_asked = here.backend._scheduler.decide, []
+
+    def noting(now: float, free_slots: int) -> Decision:
+        num_asked.append(len(here.engine.asked))
+        return decide(now, free_slots)
+
+    monkeypatch.setattr(here.backend._scheduler, "decide", noting)
+    answers = [here.submit([1]), here.submit([2], variant="w")]
+    await settle()
+    assert num_asked == [0, 0, 0]
+    assert len(here.engine.asked) == 2
+    for batch in list(here.engine.asked):
+        await here.engine.finish(batch)
+    assert [await answer for answer in answers] == [[1.0], [2.0]]
 
 
 async def test_lanes_are_not_mixed(world: World) -> None:
