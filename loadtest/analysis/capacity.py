@@ -47,6 +47,8 @@ MIN_BLOCKS = 4
 MIN_INTERVAL_BLOCKS = 12
 # Source: calibration_cases, "capacity ratio, 6 pairs".
 MIN_INTERVAL_PAIRS = 6
+# At one rate: Student's t over two runs is 12.7 times their standard error, a bar that hides a sweep's chart.
+MIN_INTERVAL_RUNS = 3
 # Of the whole fall, in one step between neighbouring rates: queues fall by degrees, limits that drop work at
 # once. With 0.5 one sweep of M/M/1 in twelve was taken for a step, with 0.8 some of M/D/1.
 _MAX_STEP_RATIO = 0.9

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import altair as alt
 
+from loadtest.analysis.interval import MIN_UNITS
 from loadtest.report import formats
 from loadtest.report.chart_style import (
     Canvas,
@@ -59,8 +60,8 @@ def forest_figure(study: StudyRecord) -> Figure | None:
             f"Each row is a ratio of an arm to {study.reference}; 1 means no difference"
             f"{_directions([*shown, *study.aa])}. The point is the "
             "estimate, the thick bar the interval that must lie inside the shaded margin to call the arms "
-            "equivalent, the thin bar the 95 % interval. Ticks in the A/A rows are pairs of the same arm "
-            "with itself: their spread is the noise."
+            f"equivalent, the thin bar the {formats.interval_head(one.interval for one in shown)}."
+            f"{_noise(study.aa)}"
         ),
         alternative=" ".join(_words(comparison) for comparison in (*shown, *study.aa)),
         legend=_legend(shown, study),
@@ -79,6 +80,18 @@ def _directions(shown: Sequence[Comparison]) -> str:
     if counted:
         said.append("of rates, goodput and capacity, an arm to the left of it is slower")
     return f": {'; '.join(said)}" if said else ""
+
+
+def _noise(aa: Sequence[Comparison]) -> str:
+    """Say what the ticks are, and from how many pairs: a spread over few is hardly known."""
+    nums = sorted({len(comparison.pair_log_ratios) for comparison in aa if comparison.pair_log_ratios})
+    if not nums:
+        return ""
+    pairs = formats.plural(nums[0], "pair") if len(nums) == 1 else f"{nums[0]} to {nums[-1]} pairs"
+    spread = (
+        "their spread is the noise" if nums[-1] >= MIN_UNITS else "one has no spread to tell the noise by"
+    )
+    return f" Ticks in the A/A rows are {pairs} of the same arm with itself: {spread}."
 
 
 def _is_time(comparison: Comparison) -> bool:
@@ -107,7 +120,7 @@ def _legend(shown: Sequence[Comparison], study: StudyRecord) -> tuple[LegendEntr
 def _words(comparison: Comparison) -> str:
     interval = comparison.interval
     between = (
-        f", {interval.confidence:.0%} interval {formats.ratio_change(interval.low)} to "
+        f", {formats.confidence(interval.confidence)} interval {formats.ratio_change(interval.low)} to "
         f"{formats.ratio_change(interval.high)}"
         if interval
         else ""

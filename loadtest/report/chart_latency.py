@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import altair as alt
 
+from loadtest.analysis.percentiles import MIN_BEYOND
 from loadtest.report import formats
 from loadtest.report.chart_style import (
     Canvas,
@@ -55,7 +56,7 @@ def latency_figure(arms: Sequence[ArmCurves]) -> Figure | None:
             "Share of requests answered within a time; the vertical axis is stretched towards 100 % so "
             "that the tail can be read. Latency counts from the instant a request was due, service time "
             "from when it was sent: where the two part, requests waited to be sent. Pale ends have fewer "
-            "than ten requests beyond them." + _unfinished(arms)
+            f"than {MIN_BEYOND} requests beyond them." + _unfinished(arms)
         ),
         alternative=" ".join(_words(arm) for arm in arms),
         legend=_legend(arms),

@@ -18,6 +18,7 @@ from loadtest.report.chart_style import (
     log_ticks,
     series_paint,
 )
+from loadtest.report.no_interval import why_no_interval
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,8 +27,8 @@ if TYPE_CHECKING:
 
 MILLI = 1e3
 SHORTFALL = (
-    " Below: requests answered within the objective; where they leave the dashed line, which stands for all "
-    "that is offered, more load is answered late."
+    " The lower chart: requests answered within the objective; where they leave the dashed line, which "
+    "stands for all that is offered, more load is answered late."
 )
 
 
@@ -45,11 +46,7 @@ def sweep_figure(capacities: Sequence[Capacity]) -> Figure | None:
     return Figure(
         key="sweep",
         title="Rate sweep and capacity",
-        caption=(
-            "Above: latency at the objective's percentile against the offered rate, with its interval over "
-            "runs. The dashed line is the objective; the shaded strip is each arm's capacity with its "
-            "interval." + (SHORTFALL if has_goodput else "")
-        ),
+        caption=_caption(capacities) + (SHORTFALL if has_goodput else ""),
         alternative=" ".join(_words(capacity) for capacity in capacities),
         legend=(
             *(LegendEntry(paint=series_paint(i), text=c.arm) for i, c in enumerate(capacities)),
@@ -65,6 +62,36 @@ def sweep_figure(capacities: Sequence[Capacity]) -> Figure | None:
     )
 
 
+def _caption(capacities: Sequence[Capacity]) -> str:
+    """Say what is drawn, and why what a reader would look for is not."""
+    every = [probe for capacity in capacities for probe in capacity.probes]
+    drawn = [probe for probe in every if probe.latency_s is not None]
+    some = any(probe.interval for probe in drawn)
+    said = ["Latency at the objective's percentile against the offered rate."]
+    if some:
+        said.append("A bar is an interval over the runs at that rate.")
+    reasons = dict.fromkeys(filter(None, map(why_no_interval, drawn)))
+    said += [f"{'Some points' if some else 'Points'} have no interval: {reason}." for reason in reasons]
+    if len(drawn) < len(every):
+        said.append("A rate has no point where one of its runs has no such percentile.")
+    said.append(f"The dashed line is the objective{_marks(capacities)}.")
+    said += [
+        f"{capacity.arm} has no interval of its capacity: {why_no_interval(capacity)}."
+        for capacity in capacities
+        if capacity.interval is None
+    ]
+    return " ".join(said)
+
+
+def _marks(capacities: Sequence[Capacity]) -> str:
+    """Say what stands for a capacity, where any was found."""
+    if not any(capacity.rate_per_s is not None for capacity in capacities):
+        return ""
+    if not any(capacity.interval for capacity in capacities):
+        return ", a dotted one each arm's capacity"
+    return ", a dotted one each arm's capacity, and the shaded strip around it its interval"
+
+
 def _words(capacity: Capacity) -> str:
     if capacity.rate_per_s is None:
         return f"{capacity.arm}: no rate met {capacity.objective}."
@@ -73,7 +100,7 @@ def _words(capacity: Capacity) -> str:
     if interval is None:
         return f"{met}."
     ends = f"{formats.number(interval.low)} to {formats.rate(interval.high)}"
-    return f"{met} ({interval.confidence:.0%} interval {ends})."
+    return f"{met} ({formats.confidence(interval.confidence)} interval {ends})."
 
 
 def _rows(capacities: Sequence[Capacity]) -> list[dict[str, Any]]:

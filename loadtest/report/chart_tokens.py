@@ -21,11 +21,13 @@ from loadtest.report.chart_style import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from loadtest.report.study_record import TokenFit
+    from loadtest.report.study_record import TokenFit, TokenPoint
 
 MILLI = 1e3
 MAX_LABELS = 14
 NUM_ENDS = 2
+HEIGHT = 260
+LABEL_WIDTH, LABEL_HEIGHT = 24, 16  # px, of two or three letters, with room for the axes' labels
 
 
 def tokens_figure(fits: Sequence[TokenFit]) -> Figure | None:
@@ -64,12 +66,23 @@ def _words(fit: TokenFit) -> str:
     )
 
 
-def _named(fit: TokenFit) -> list[str]:
-    """Return the languages to write beside their points: all where they are few, else the ends of the row."""
+def _named(fit: TokenFit, reach: tuple[float, float], canvas: Canvas) -> list[str]:
+    """Return the languages to write beside their points: all where they are few, else the ends of the row.
+
+    One whose label would lie on another's has none. ``reach``: tokens and seconds at the ends of the axes.
+    """
     by_tokens = sorted(fit.points, key=lambda point: point.tokens)
-    if len(by_tokens) <= MAX_LABELS:
-        return [point.language for point in by_tokens]
-    return [point.language for point in (*by_tokens[:NUM_ENDS], *by_tokens[-NUM_ENDS:])]
+    if len(by_tokens) > MAX_LABELS:
+        by_tokens = [*by_tokens[:NUM_ENDS], *by_tokens[-NUM_ENDS:]]
+    wide, high = reach[0] * LABEL_WIDTH / canvas.width, reach[1] * LABEL_HEIGHT / HEIGHT
+    named: list[TokenPoint] = []
+    for point in by_tokens:
+        if all(
+            abs(point.tokens - other.tokens) > wide or abs(point.service_s - other.service_s) > high
+            for other in named
+        ):
+            named.append(point)
+    return [point.language for point in named]
 
 
 def _chart(fits: Sequence[TokenFit], canvas: Canvas) -> Any:
@@ -84,6 +97,7 @@ def _chart(fits: Sequence[TokenFit], canvas: Canvas) -> Any:
         for i, fit in enumerate(fits)
         for at in (min(point["tokens"] for point in points), reach)
     ]
+    named = _named(fits[0], (reach, max(point["ms"] for point in points) / MILLI), canvas)
     color = arm_colors(len(fits))
     x = alt.X(
         "tokens:Q",
@@ -103,8 +117,8 @@ def _chart(fits: Sequence[TokenFit], canvas: Canvas) -> Any:
     labels = (
         dots.mark_text(dx=5, dy=9, align="left", fontSize=11, color=Paint.MUTED.placeholder)
         .encode(text="language:N")
-        .transform_filter(alt.FieldOneOfPredicate(field="language", oneOf=_named(fits[0])))
+        .transform_filter(alt.FieldOneOfPredicate(field="language", oneOf=named))
         .transform_filter("datum.arm == 0")
     )
     layers = line.encode(x=x, y=y, color=color) + marks + labels
-    return layers.properties(width=canvas.width, height=260)
+    return layers.properties(width=canvas.width, height=HEIGHT)

@@ -9,10 +9,14 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from loadtest.analysis.percentiles import least
+
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from datetime import datetime
 
     from loadtest.report.records import Distribution
+    from loadtest.report.study_record import Interval
 
 MISSING = "\N{EN DASH}"
 THIN_SPACE = "\N{NARROW NO-BREAK SPACE}"
@@ -84,9 +88,25 @@ def ratio_change(log_ratio: float | None) -> str:
     return MISSING if log_ratio is None else f"{math.exp(log_ratio):.3f}"
 
 
+def confidence(level: float) -> str:
+    """Write how often an interval holds the truth: 95%, 97.5%."""
+    return f"{level * 100:.3g}%"
+
+
+def interval_head(intervals: Iterable[Interval | None]) -> str:
+    """Name a column of intervals, with their level where it is one."""
+    levels = {confidence(one.confidence) for one in intervals if one is not None}
+    return f"{levels.pop()} interval" if len(levels) == 1 else "interval"
+
+
 def plural(count_: int, noun: str, many: str | None = None) -> str:
     """Write a count with its noun in the right number."""
     return f"{count_:,} {noun if count_ == 1 else many or noun + 's'}"
+
+
+def takes(names: Iterable[str]) -> str:
+    """Say how many requests percentiles take, named as p50, p95: "a p50 takes 20, a p95 takes 200"."""
+    return ", ".join(f"a {name} takes {count(least(int(name[1:]) / 100))}" for name in names)
 
 
 def moment(instant: datetime) -> str:

@@ -94,7 +94,7 @@ MEASURES = (
     Measure(
         key="p95",
         title="p95 latency",
-        caption="a p95 takes 200 requests a cell",
+        caption=f"{formats.takes(['p95'])} requests a cell",
         scale="heat",
         value=lambda group: group.latency_s.p95,
         write=formats.milliseconds,
@@ -105,7 +105,7 @@ MEASURES = (
     Measure(
         key="p50",
         title="median latency",
-        caption="a median takes 20 requests a cell",
+        caption=f"{formats.takes(['p50'])} requests a cell",
         scale="heat",
         value=lambda group: group.latency_s.p50,
         write=formats.milliseconds,

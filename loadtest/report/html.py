@@ -6,14 +6,18 @@ escaped, only drawings are not: they come from chart_style, and Vega escapes the
 
 from __future__ import annotations
 
+import re
 import shlex
 from typing import TYPE_CHECKING
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from loadtest.analysis.percentiles import MIN_BEYOND
 from loadtest.report import formats
 from loadtest.report.examine import examine
 from loadtest.report.heat_map import task_title
+from loadtest.report.measure import PERCENTILES
+from loadtest.report.no_interval import num_probes, why_no_interval
 from loadtest.report.page import build_page
 from loadtest.report.run_files import read_reference, read_run
 from loadtest.report.study_files import is_study, read_study
@@ -28,6 +32,8 @@ if TYPE_CHECKING:
     from loadtest.report.records import Summary
 
 REPORT_FILE = "report.html"
+TINY = re.compile(r"\d(\.\d+)?e-\d+ %")  # three digits take an exponent from 0.0001 down
+UNIT = re.compile(r"(?<=\d) (?=(ms|s|%)(?!\w))")
 
 
 def write_report(
@@ -97,19 +103,28 @@ def render(page: Page) -> str:
         percent=formats.percent,
         score=formats.score,
         ratio=formats.ratio_change,
+        plural=formats.plural,
         task=task_title,
-        signs=_signs,
+        signs=signs,
         moment=formats.moment,
     )
     environment.globals.update(
         percentile=formats.percentile,
         percentile_ms=formats.percentile_ms,
         key_figures=key_figures,
+        interval_head=formats.interval_head,
+        why_no_interval=why_no_interval,
+        write_number=formats.number,
+        write_ratio=formats.ratio_change,
+        num_probes=num_probes,
+        percentiles_take=formats.takes(name for name, _ in PERCENTILES),
+        min_beyond=MIN_BEYOND,
         missing=formats.MISSING,
     )
     return environment.get_template("report.html.j2").render(page=page)
 
 
-def _signs(text: str) -> str:
-    """Write comparison signs as people do."""
-    return text.replace("<=", "\N{LESS-THAN OR EQUAL TO}").replace(">=", "\N{GREATER-THAN OR EQUAL TO}")
+def signs(text: str) -> str:
+    """Write comparison signs and tiny shares as people do, and keep units with their numbers."""
+    text = text.replace("<=", "\N{LESS-THAN OR EQUAL TO}").replace(">=", "\N{GREATER-THAN OR EQUAL TO}")
+    return UNIT.sub(formats.THIN_SPACE, TINY.sub("< 0.0001 %", text))

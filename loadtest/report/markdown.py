@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from loadtest.report import formats
 from loadtest.report.headline import ALL_TASKS, PERCENTILES, headline
+from loadtest.report.no_interval import why_no_interval
 from loadtest.report.verdict import Tone, key_figures, strip_of
 
 if TYPE_CHECKING:
@@ -82,13 +83,14 @@ def _comparisons(study: StudyRecord) -> str:
             formats.ratio_change(one.log_ratio),
             f"{formats.ratio_change(one.interval.low)} to {formats.ratio_change(one.interval.high)}"
             if one.interval
-            else formats.MISSING,
+            else escape(f"none: {why_no_interval(one)}"),
             str(one.num_pairs),
             one.word.value,
         )
         for one in shown
     ]
-    head = ("comparison", "ratio", "95 % interval", "pairs", "verdict")
+    interval = formats.interval_head(one.interval for one in shown)
+    head = ("comparison", "ratio", interval, "pairs", "verdict")
     return f"### Ratios to {escape(study.reference)}\n\n" + table(head, rows, numbers=slice(1, 4))
 
 

@@ -159,19 +159,23 @@ def _unscored(summary: Summary) -> tuple[str, ...]:
 def comparison_tables(study: StudyRecord) -> tuple[tuple[str, tuple[Comparison, ...], bool], ...]:
     """Return the tables of comparisons: a title, rows, and whether it is shown at once.
 
-    Tasks and languages with too few requests for any figure are counted, not listed.
+    Tasks and languages that no valid pair has a figure of are counted, not listed.
     """
     every = [one for one in study.comparisons if not is_cell(one)]
     every += filter(None, [study.capacity_ratio])
     whole = [one for one in every if one.log_ratio is not None or one.task is one.language is None]
     silent = len(every) - len(whole)
-    without = f"; {silent} tasks or languages had too few requests" if silent else ""
+    without = f"; {_groups(silent)} without a figure in any valid pair" if silent else ""
     cells = [one for one in study.comparisons if is_cell(one)]
     tables = (
         (f"The same in numbers{without}", (*whole, *study.aa), len(whole) <= FEW_ROWS),
         ("Every task and language, to be explored", tuple(cells), False),
     )
     return tuple(table for table in tables if table[1])
+
+
+def _groups(num: int) -> str:
+    return formats.plural(num, "task or language", "tasks or languages")
 
 
 def _figures(

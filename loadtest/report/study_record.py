@@ -173,7 +173,10 @@ class Capacity(Record):
 
 
 class Offline(Record):
-    """Everything sent at once: inputs and tokens over the makespan."""
+    """Everything sent at once: inputs and tokens over the makespan.
+
+    An interval is null with one run, and where a run answered nothing, or counted no tokens.
+    """
 
     arm: str
     num_runs: int = Field(ge=1)

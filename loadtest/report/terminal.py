@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 STYLES = {Tone.GOOD: "green", Tone.BAD: "red", Tone.WARN: "yellow", Tone.NEUTRAL: "blue"}
 UNBOUNDED = 10_000  # columns, to ask a table for its natural width
 CAPTION = (
-    f"{formats.MISSING} too few requests: a p50 takes 20, a p95 200. "
+    f"{formats.MISSING} too few requests: {formats.takes(PERCENTILES)}. "
     "rate: answered a second; failed: errors and unfinished"
 )
 ARM_STYLES = ("blue", "dark_orange", "green", "magenta")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from loadtest.analysis.capacity import capacity, capacity_ratio
+from loadtest.analysis.capacity import MIN_INTERVAL_RUNS, capacity, capacity_ratio
 from loadtest.analysis.equivalence import Direction, pairs_needed, verdict_of
 from loadtest.analysis.interval import log_student_interval
 from loadtest.report.study_record import Capacity, Comparison, Correction, Margin, Probe, VerdictWord
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from loadtest.study.study_file import StudyFile
 
 _LEVEL = 0.95
-# Student's t over two runs is 12.7 times their standard error: a bar that hides the chart and says nothing.
-_MIN_RUNS = 3
 NOT_FOUND = "not found: a search's own probes"
 
 
@@ -140,4 +138,4 @@ def _mean(values: Sequence[float | None]) -> tuple[float | None, Interval | None
     if len(known) < len(values):
         return None, None
     mean, interval = log_student_interval(known, _LEVEL)
-    return mean, interval if len(known) >= _MIN_RUNS else None
+    return mean, interval if len(known) >= MIN_INTERVAL_RUNS else None

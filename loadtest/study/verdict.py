@@ -16,11 +16,14 @@ import itertools
 import math
 from typing import TYPE_CHECKING
 
+from loadtest.report.formats import confidence, plural
+from loadtest.report.no_interval import why_no_interval
 from loadtest.report.study_record import Verdict, VerdictWord
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from loadtest.analysis.aa import NoiseFloor
     from loadtest.report.study_record import Capacity, Comparison, QualityDifference, TokenFit
     from loadtest.study.controls import Controls
 
@@ -80,21 +83,17 @@ def capacity_answer(arm: str, found: Capacity | None, objective: str, stopped: s
     if stopped is not None:
         sentence = f"{stopped[0].upper()}{stopped[1:].rstrip('.')}."
         return Verdict(word=VerdictWord.INVALID, sentence=sentence, paragraph=sentence)
-    if found is None or found.rate_per_s is None:
-        why = "nothing was swept" if found is None else found.method
-        sentence = f"No capacity of {arm} under {objective}: {why}."
-    elif found.interval is None:
+    assert found is not None, "A search that found nothing was stopped. This is a bug."
+    assert found.rate_per_s is not None, "A sweep that holds no capacity was stopped. This is a bug."
+    answers = f"{arm} answers {found.rate_per_s:.4g} requests a second under {objective}"
+    if found.interval is None:
         sentence = (
-            f"{arm} answers {found.rate_per_s:.4g} requests a second under {objective}; its runs are "
-            "too few, differ too much, or end too near to it, so that this has no interval: make longer "
-            "ones or more of them."
+            f"{answers}, without an interval: {why_no_interval(found)}. Make longer probes or more of them."
         )
     else:
         sentence = (
-            f"{arm} answers {found.rate_per_s:.4g} requests a second under {objective} "
-            f"({found.interval.confidence:.0%} interval {found.interval.low:.4g} to "
-            f"{found.interval.high:.4g}; "
-            f"{found.method})."
+            f"{answers} ({confidence(found.interval.confidence)} interval {found.interval.low:.4g} to "
+            f"{found.interval.high:.4g}; {found.method})."
         )
     return Verdict(word=VerdictWord.INCONCLUSIVE, sentence=sentence, paragraph=sentence)
 
@@ -131,8 +130,11 @@ def _opening(
 
 
 def _measured(comparison: Comparison) -> str:
-    if comparison.log_ratio is None or comparison.interval is None:
-        return f"{comparison.name.capitalize()}: too few requests or valid pairs for a figure."
+    if comparison.log_ratio is None:
+        return f"{_capital(comparison.name)}: no figure, since {why_no_interval(comparison)}."
+    seen = f"{_capital(comparison.name)}: {math.exp(comparison.log_ratio):.3f} times the reference's"
+    if comparison.interval is None:
+        return f"{seen}, without an interval: {why_no_interval(comparison)}."
     low, high = math.exp(comparison.interval.low), math.exp(comparison.interval.high)
     margin = (
         ""
@@ -140,10 +142,13 @@ def _measured(comparison: Comparison) -> str:
         else f", margin {_span(comparison.margin.low, comparison.margin.high)}"
     )
     return (
-        f"{comparison.name[0].upper()}{comparison.name[1:]}: {math.exp(comparison.log_ratio):.3f} times the "
-        f"reference's ({comparison.interval.confidence:.0%} interval {low:.3f} to {high:.3f}{margin}; "
-        f"{comparison.num_pairs} pairs): {comparison.word.value}."
+        f"{seen} ({confidence(comparison.interval.confidence)} interval {low:.3f} to {high:.3f}{margin}; "
+        f"{plural(comparison.num_pairs, 'pair')}): {comparison.word.value}."
     )
+
+
+def _capital(text: str) -> str:
+    return f"{text[0].upper()}{text[1:]}"
 
 
 def _span(low: float, high: float) -> str:
@@ -164,8 +169,8 @@ def _controls(controls: Controls) -> str:
     if controls.noise is not None:
         said.append(
             f"The reference against itself spreads by a factor of {math.exp(controls.noise.sd):.3g} a unit "
-            f"(p50, one standard deviation), so that {controls.noise.planned_units} units find a factor of "
-            f"{math.exp(controls.noise.detectable):.3g} with a power of 80%."
+            f"(p50, one standard deviation {_over(controls.noise)}), so that {controls.noise.planned_units} "
+            f"units find a factor of {math.exp(controls.noise.detectable):.3g} with a power of 80%."
         )
     if controls.positive is not None:
         seen = controls.positive.comparison.log_ratio
@@ -175,6 +180,16 @@ def _controls(controls: Controls) -> str:
             f"{controls.positive.comparison.word.value}{measured}."
         )
     return " ".join(said)
+
+
+def _over(noise: NoiseFloor) -> str:
+    """Say of how many pairs a spread is, and how far it is known: that of two pairs hardly is."""
+    found, sure = noise.comparison, noise.sd_interval.exp()
+    restarts = f" in {plural(found.num_restarts, 'restart')}" if found.num_restarts > 1 else ""
+    return (
+        f"over {plural(found.num_pairs, 'pair')}{restarts}, {confidence(sure.level)} interval "
+        f"{sure.low:.3g} to {sure.high:.3g}"
+    )
 
 
 def _tokens(fits: Sequence[TokenFit]) -> str:

@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from loadtest.report.html import write_report
+from loadtest.report.study_files import read_record, save_study
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
@@ -32,6 +35,7 @@ class Seen:
     num_sections: int
     drawings: dict[str, bool]
     pale: list[str]
+    spilling: list[str]
     overlapping: list[str]
     sticking_out: list[str]
 
@@ -82,6 +86,7 @@ def seen(request: pytest.FixtureRequest, browser: Browser, reported_run: Path, r
         num_sections=page.locator("section").count(),
         drawings={key: page.locator(f".chart .{key} svg").first.is_visible() for key in ("wide", "narrow")},
         pale=page.evaluate(CONTRAST),
+        spilling=page.evaluate(SPILLING),
         overlapping=page.evaluate(OVERLAPS),
         sticking_out=page.evaluate(STICKING_OUT),
     )
@@ -96,6 +101,7 @@ def test_the_page_opens_without_requests_or_complaints(seen: Seen) -> None:
 
 def test_the_page_fits_its_window_and_shows_the_drawings_made_for_it(seen: Seen) -> None:
     assert seen.scroll_width <= seen.width
+    assert seen.spilling == []
     is_phone = seen.width < 640
     assert seen.drawings == {"wide": not is_phone, "narrow": is_phone}
 
@@ -150,6 +156,42 @@ def test_the_numbers_can_be_saved_from_the_page(browser: Browser, reported_run: 
     page.close()
 
 
+@pytest.mark.parametrize("width", WIDTHS.values())
+def test_pairs_probes_and_methods_can_be_read_at_every_width(
+    browser: Browser, reported_study: Path, width: int
+) -> None:
+    page = new_page(browser, viewport={"width": width, "height": 844})
+    page.goto((reported_study / "report.html").as_uri())
+    is_phone = width < 640
+    pairs = page.locator("#comparison tbody tr").first
+    assert ("12 pairs" in pairs.inner_text()) is is_phone
+    assert pairs.locator("td.wide-only").last.is_visible() is not is_phone
+    method = page.locator("#capacity tbody tr").first
+    assert method.inner_text().count("isotonic fit, bootstrap over runs; 15 probes") == 1
+    page.close()
+
+
+def test_on_paper_no_run_is_cut_off_for_what_is_said_of_it(
+    browser: Browser, reported_study: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "study"
+    shutil.copytree(reported_study, folder)
+    record = read_record(folder / "study.json")
+    said = "Lateness: 41.6 ms (<= 5 ms allowed) is how late requests were sent. " * 4
+    *others, last = record.runs
+    unfit = last.model_copy(update={"valid": False, "reasons": (said.strip(),)})
+    save_study(folder, record.model_copy(update={"runs": (*others, unfit)}))
+    page = new_page(browser, viewport={"width": 700, "height": 1000})
+    page.goto(write_report(folder).as_uri())
+    page.emulate_media(media="print")
+    cell = page.locator("#provenance details td").last
+    assert cell.inner_text().count("is how late requests were sent") == 4
+    box = cell.bounding_box()
+    assert box is not None
+    assert box["x"] + box["width"] <= 700
+    page.close()
+
+
 def test_on_paper_every_map_is_there_and_the_ink_is_dark(browser: Browser, reported_run: Path) -> None:
     page = new_page(browser, viewport={"width": 800, "height": 1000}, color_scheme="dark")
     page.goto((reported_run / "report.html").as_uri())
@@ -191,6 +233,11 @@ CONTRAST = """
   }
   return [...new Set(poor)].slice(0, 12);
 }
+"""
+
+SPILLING = """
+() => [...document.querySelectorAll(".scroll")].filter((box) => box.scrollWidth > box.clientWidth + 1)
+  .map((box) => `${box.closest("section").id}: ${box.scrollWidth} in ${box.clientWidth}`)
 """
 
 OVERLAPS = """

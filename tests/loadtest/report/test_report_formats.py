@@ -6,8 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from loadtest.analysis import percentiles
 from loadtest.report import formats
 from loadtest.report.records import Distribution
+from loadtest.report.study_record import Interval
 
 THIN = formats.THIN_SPACE
 
@@ -83,3 +85,23 @@ def test_log_ratios_are_written_as_ratios() -> None:
 
 def test_nouns_agree_with_their_number() -> None:
     assert [formats.plural(k, "error") for k in (0, 1, 1200)] == ["0 errors", "1 error", "1,200 errors"]
+
+
+def test_a_level_is_written_in_full_and_heads_a_column_where_it_is_one() -> None:
+    assert [formats.confidence(level) for level in (0.9, 0.95, 0.975, 1 - 0.05 / 3)] == [
+        "90%",
+        "95%",
+        "97.5%",
+        "98.3%",
+    ]
+    usual, wide = (Interval(low=0, high=1, confidence=level) for level in (0.95, 0.975))
+    assert formats.interval_head([usual, None, usual]) == "95% interval"
+    assert formats.interval_head([usual, wide]) == "interval"
+    assert formats.interval_head([None]) == "interval"
+
+
+def test_what_percentiles_take_follows_from_how_many_must_lie_beyond(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = ("p50", "p95", "p99")
+    assert formats.takes(names) == "a p50 takes 20, a p95 takes 200, a p99 takes 1,000"
+    monkeypatch.setattr(percentiles, "MIN_BEYOND", 25)
+    assert formats.takes(names) == "a p50 takes 50, a p95 takes 500, a p99 takes 2,500"

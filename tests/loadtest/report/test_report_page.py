@@ -18,7 +18,7 @@ from loadtest.datasets.tasks import Task
 from loadtest.report import formats
 from loadtest.report.chart_style import Paint
 from loadtest.report.heat_map import heat_maps, task_title
-from loadtest.report.html import write_report
+from loadtest.report.html import signs, write_report
 from loadtest.report.study_files import read_record
 from loadtest.report.summary import read_summary, write_summary
 from loadtest.report.verdict import strip_of
@@ -333,6 +333,18 @@ def test_checks_of_a_study_tell_the_worst_run(study_page: Reader, reported_study
     worst = max(late, key=lambda check: check.value or 0.0)
     assert len(late) > 1
     assert f"{formats.plural(len(late), 'run')}, worst {worst.measured}" in study_page.said("validity")
+
+
+@pytest.mark.parametrize(
+    ("written", "shown"),
+    [
+        ("worst 7.17e-05 %", "worst < 0.0001\N{NARROW NO-BREAK SPACE}%"),
+        ("4.2 ms, <= 5 ms", "4.2\N{NARROW NO-BREAK SPACE}ms, ≤ 5\N{NARROW NO-BREAK SPACE}ms"),
+        ("p >= 0.0001 or 3 scripts", "p ≥ 0.0001 or 3 scripts"),
+    ],
+)
+def test_measured_values_are_written_as_people_do(written: str, shown: str) -> None:
+    assert signs(written) == shown
 
 
 def test_the_scores_of_a_study_tell_what_their_verdicts_took(study_page: Reader) -> None:

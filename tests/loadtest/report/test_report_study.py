@@ -165,6 +165,26 @@ def test_only_the_ends_of_many_languages_are_named_on_the_drawing(record: StudyR
     assert [code for code in codes if f">{code}<" in figure.wide] == ["l00", "l01", "l18", "l19"]
 
 
+def test_a_language_whose_label_would_lie_on_another_has_none(record: StudyRecord) -> None:
+    """A label has room where it is 24 pixels or 16 pixels from the others, of 880 (or 350) by 260."""
+    first = record.token_fits[0]
+    places = {
+        "aa": (50.0, 0.02),
+        "bb": (51.0, 0.02),
+        "cc": (51.0, 0.01),
+        "dd": (100.0, 0.02),
+        "ee": (106.0, 0.02),
+    }
+    points = tuple(
+        first.points[0].model_copy(update={"language": code, "tokens": tokens, "service_s": service_s})
+        for code, (tokens, service_s) in places.items()
+    )
+    figure = tokens_figure([first.model_copy(update={"points": points})])
+    assert figure is not None
+    assert [code for code in places if f">{code}<" in figure.wide] == ["aa", "cc", "dd", "ee"]
+    assert [code for code in places if f">{code}<" in figure.narrow] == ["aa", "cc", "dd"]
+
+
 def test_a_narrow_forest_puts_first_what_tells_its_rows_apart(record: StudyRecord) -> None:
     usual = record.comparisons[0]
     names = ["p50 latency at 30% load", "p50 latency at 30% load, xnli", "p50 latency at 30% load, panx"]
@@ -190,7 +210,7 @@ def test_languages_without_a_figure_are_counted_and_not_listed(record: StudyReco
     silent = [usual.model_copy(update={"name": x, "language": x, "log_ratio": None}) for x in ("qu", "wo")]
     found = record.model_copy(update={"comparisons": (usual, *silent), "capacity_ratio": None})
     ((title, rows, is_open),) = comparison_tables(found)
-    assert title == "The same in numbers; 2 tasks or languages had too few requests"
+    assert title == "The same in numbers; 2 tasks or languages without a figure in any valid pair"
     assert [row.name for row in rows] == [usual.name, *(one.name for one in record.aa)]
     assert is_open
 

@@ -6,7 +6,8 @@ import math
 
 import pytest
 
-from loadtest.analysis.capacity import Block
+from loadtest.analysis.capacity import Block, Method
+from loadtest.report.study_record import Interval, VerdictWord
 from loadtest.study.capacity_found import capacities
 from loadtest.study.capacity_search import Swept, target_of
 from loadtest.study.verdict import capacity_answer
@@ -47,7 +48,27 @@ def test_a_rate_at_which_one_run_has_no_percentile_has_none() -> None:
 
 def test_a_capacity_without_an_interval_says_so() -> None:
     (found,) = capacities(swept((0.1, 0.05, 0.4, 0.05, 0.2)), target_of("p95<200ms"))
-    bare = found.model_copy(update={"rate_per_s": 12.5, "interval": None})
-    sentence = capacity_answer("old", bare, "p95<200ms").sentence
-    assert sentence.startswith("old answers 12.5 requests a second under p95<200ms; ")
-    assert "this has no interval" in sentence
+    bare = found.model_copy(update={"rate_per_s": 12.5, "interval": None, "method": Method.LOGISTIC.value})
+    assert capacity_answer("old", bare, "p95<200ms").sentence == (
+        "old answers 12.5 requests a second under p95<200ms, without an interval: it takes 12 probes, and "
+        "there are 5. Make longer probes or more of them."
+    )
+
+
+def test_a_capacity_with_an_interval_gives_it_and_a_search_that_stopped_its_reason() -> None:
+    (found,) = capacities(swept((0.1, 0.05, 0.4, 0.05, 0.2)), target_of("p95<200ms"))
+    ends = Interval(low=11.25, high=14, confidence=0.95)
+    known = found.model_copy(update={"rate_per_s": 12.5, "interval": ends, "method": "a line"})
+    assert capacity_answer("old", known, "p95<200ms").sentence == (
+        "old answers 12.5 requests a second under p95<200ms (95% interval 11.25 to 14; a line)."
+    )
+    stopped = capacity_answer("old", None, "p95<200ms", "no rate met it.")
+    assert (stopped.word, stopped.sentence) == (VerdictWord.INVALID, "No rate met it.")
+
+
+def test_a_search_that_did_not_stop_without_a_capacity_is_a_bug() -> None:
+    """``conduct`` raises where the first arm has none, so that no page may be made of it."""
+    (found,) = capacities(swept((0.1, 0.05, 0.4, 0.05, 0.2)), target_of("p95<200ms"))
+    for nothing in (None, found.model_copy(update={"rate_per_s": None})):
+        with pytest.raises(AssertionError, match="This is a bug"):
+            capacity_answer("old", nothing, "p95<200ms")

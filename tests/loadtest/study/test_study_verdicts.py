@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 from scipy import stats
+from statsmodels.stats.power import TTestPower
 
+from loadtest.analysis.aa import noise_floor
 from loadtest.analysis.design import Design, Phase, Side, plan
 from loadtest.report.records import Errors
-from loadtest.report.study_record import Comparison, Correction, QualityDifference, VerdictWord
+from loadtest.report.study_record import Comparison, Correction, Interval, QualityDifference, VerdictWord
 from loadtest.study.comparisons import Comparer
 from loadtest.study.controls import Controls, judge_controls
 from loadtest.study.measures import Measure
 from loadtest.study.observed import Observed, effects, select
+from loadtest.study.study_file import MarginsTable
 from loadtest.study.verdict import also, answer, held_of, word_of
 from tests.loadtest.study.made_up import group, summary
 
@@ -206,6 +209,72 @@ def test_the_planted_arm_must_be_found(
     assert bool(controls.problems) is not found
     assert controls.noise is not None
     assert controls.noise.sd == pytest.approx(0.01 * math.sqrt(2), rel=0.8)
+
+
+@pytest.mark.parametrize(("restarts", "units"), [(1, 10), (5, 5)])
+def test_the_power_that_is_told_is_of_the_units_that_verdicts_rest_on(
+    study_of: Callable[[str], Study], restarts: int, units: int
+) -> None:
+    study = study_of(DESIGN.replace("restarts = 1", f"restarts = {restarts}"))
+    judging = comparer(study, {}, noise=0.02)
+    noise = judge_controls(judging).noise
+    assert noise is not None
+    assert (noise.planned_units, noise.comparison.num_units) == (units, units)
+    solved = float(TTestPower().solve_power(nobs=units, alpha=0.05, power=0.8))
+    assert noise.detectable == pytest.approx(solved * noise.sd)
+
+
+def test_a_spread_is_told_with_its_pairs_and_how_far_it_is_known() -> None:
+    """Two units s apart have the standard deviation s / sqrt 2; its ends are of chi-square, one degree."""
+    margins, rng = Measure.P50.margins(MarginsTable()), np.random.default_rng(1)
+    noise = noise_floor([np.array([0.0, 0.1])], margins=margins, planned_units=8, rng=rng)
+    two = paragraph_of(Controls(aa=(), noise=noise, positive=None))
+    sd = 0.1 / math.sqrt(2)
+    low, high = (math.exp(sd / math.sqrt(chi2)) for chi2 in (5.023886, 0.000982069))
+    assert (
+        f"spreads by a factor of {math.exp(sd):.3g} a unit (p50, one standard deviation over 2 pairs, "
+        f"95% interval {low:.3g} to {high:.3g}), so that 8 units find" in two
+    )
+    groups = [np.array([0.0, 0.1]), np.array([0.05])]
+    restarted = noise_floor(groups, margins=margins, planned_units=8, rng=rng)
+    several = paragraph_of(Controls(aa=(), noise=restarted, positive=None))
+    assert "one standard deviation over 3 pairs in 2 restarts, " in several
+
+
+def paragraph_of(controls: Controls, *primaries: Comparison) -> str:
+    return answer(primaries, controls, (), (), arm="new", reference="old", synthetic=False).paragraph
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (
+            {"log_ratio": None, "num_pairs": 0},
+            "P50: no figure, since no valid pair has this figure in both runs.",
+        ),
+        (
+            {"log_ratio": 0.0, "num_pairs": 1},
+            "P50: 1.000 times the reference's, without an interval: it takes 2 pairs, and there is 1.",
+        ),
+        (
+            {"log_ratio": 0.0, "num_pairs": 5, "measure": "capacity"},
+            "P50: 1.000 times the reference's, without an interval: it takes 6 pairs, and there are 5.",
+        ),
+        (
+            {"log_ratio": None, "num_pairs": 9, "measure": "capacity"},
+            "P50: no figure, since no line was fitted to both arms' probes.",
+        ),
+        (
+            {"log_ratio": 0.0, "interval": Interval(low=0, high=0.5, confidence=0.975)},
+            "P50: 1.000 times the reference's (97.5% interval 1.000 to 1.649; 2 pairs): inconclusive.",
+        ),
+    ],
+)
+def test_a_primary_without_an_interval_says_why(change: dict[str, Any], sentence: str) -> None:
+    one = said("inconclusive")[0].model_copy(
+        update={"name": "p50", "interval": None, "num_pairs": 2, **change}
+    )
+    assert sentence in paragraph_of(Controls(aa=(), noise=None, positive=None), one)
 
 
 def said(*words: str) -> list[Comparison]:
