@@ -38,7 +38,7 @@ from service.api.schemas import (  # noqa: TC001 - FastAPI reads annotations
 from service.app import create_app, create_service
 from service.domain import Outcome
 from service.observability.logs import configure_logs
-from service.server import server_config
+from service.server import collect_rarely, server_config
 from service.settings import read_settings
 
 if TYPE_CHECKING:
@@ -177,6 +177,7 @@ def main() -> None:
         match arm:
             case "service" | "unlogged" | "direct":
                 ready = asyncio.Event()
+                collect_rarely()
 
                 def fail() -> None:
                     raise SystemExit("The service did not start; its log says why.")
