@@ -73,6 +73,7 @@ bench-gpu: $(GPU_STAMP) ## the engine on a CUDA device beside the best matrix pr
 	$(GPU_RUN) benchmarks/bench_gpu.py $(if $(COMMIT),--commit $(COMMIT))
 
 test-gpu: $(GPU_STAMP) ## the tests that need a CUDA device
+	@$(GPU_RUN) -c 'import sys, torch; torch.cuda.is_available() or sys.exit("There is no CUDA device here; run this where there is one.")'
 	$(GPU_RUN) -m pytest -m gpu $(GPU_TESTS)
 
 check: $(STAMP) ## format, lint, types, layers, declared dependencies
