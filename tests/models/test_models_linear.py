@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -21,6 +22,7 @@ from models.linear import (
     PackedLinear,
     has_onednn,
     levels_here,
+    multiplies_natively,
     pack,
     packs,
     quantize_tokens,
@@ -139,6 +141,28 @@ def test_a_row_gives_the_same_bits_in_any_company(form: str, data: st.DataObject
     linear = linear_of(form, num_inputs, num_outputs)
     with torch.inference_mode():
         assert torch.equal(linear(rows)[start : start + length], linear(rows[start : start + length]))
+
+
+@pytest.mark.parametrize(
+    ("machine", "instructions", "native"),
+    [
+        ("x86_64", {}, False),  # AVX-512 without it, where oneDNN says yes and emulates
+        ("x86_64", {"_is_avx512_bf16_supported"}, True),
+        ("AMD64", {"_is_amx_tile_supported"}, True),
+        ("aarch64", {"onednn"}, True),
+        ("aarch64", {}, False),
+    ],
+)
+def test_bfloat16_is_native_where_the_cpu_has_instructions_for_it(
+    monkeypatch: pytest.MonkeyPatch, machine: str, instructions: set[str], *, native: bool
+) -> None:
+    monkeypatch.setattr(platform, "machine", lambda: machine)
+    for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"):
+        monkeypatch.setattr(torch.cpu, name, lambda name=name: name in instructions)
+    says_yes = machine == "x86_64" or "onednn" in instructions
+    monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: says_yes)
+    assert multiplies_natively(torch.bfloat16) is native
+    assert multiplies_natively(torch.float32)
 
 
 _ON_AN_OLDER_CPU = """

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from service.batching.cost import CostModel, Load, Measurement, Shape
+from service.batching.cost import LEAST_ERRORS, CostModel, Load, Measurement, Shape
 from service.batching.decisions import Cut, Dispatch, Idle, Limits
 from service.batching.level import BOUND
 from service.batching.scheduler import Scheduler
@@ -148,6 +148,30 @@ def test_each_way_of_running_has_a_cost_of_its_own() -> None:
     # One batch that took so much longer moves the level by half of its bound.
     assert by_beside[False].factors == pytest.approx((exp(BOUND / 2), 1.0))
     assert by_beside[True].factors == (1.0, 1.0)
+
+
+def test_batches_that_begin_while_others_run_have_a_level_of_their_own() -> None:
+    part = scheduler()
+    part.admit(work(1, [50] * 8), 0.0)
+    first, second = dispatch(part, 2), dispatch(part, 1)
+    assert (first.crowded, second.crowded) == (False, True)
+    part.completed(second, 10.0)
+    (beside,) = [costs for costs in part.statistics().costs if costs.shape.beside]
+    assert beside.factors == pytest.approx((1.0, exp(BOUND / 2)))
+
+
+def test_an_error_is_that_of_what_was_predicted_as_the_batch_was_cut() -> None:
+    part = scheduler()
+    part.admit(work(1, [50] * 2 * LEAST_ERRORS), 0.0)
+    batches = [dispatch(part, 2), dispatch(part, 1)]
+    while len(batches) < LEAST_ERRORS:  # all of them are cut before the first one is heard of
+        part.admit(work(1 + len(batches), [50] * 8), 0.0)
+        batches.append(dispatch(part, 1))
+    for batch in batches:
+        part.completed(batch, 4 * batch.predicted_s)
+    (beside,) = [costs for costs in part.statistics().costs if costs.shape.beside]
+    # Each took four times as long, whatever has been learnt of those before.
+    assert beside.error_p90 == pytest.approx(0.75)
 
 
 def test_nothing_is_known_of_costs_and_a_backlog_is_still_spread() -> None:
