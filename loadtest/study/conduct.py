@@ -215,7 +215,8 @@ class Conductor:
             plan_of(table, self.target, at_most_per_s * START_RATIO),
             table.max_probes,
             lambda arm, rate, number: self._probe(arm, rate, number, server),
-            streams(self.study.declared.seed).bootstrap,
+            # Of the stream of orders a branch of its own: the plan draws from the stem.
+            streams(self.study.declared.seed).order.spawn(1)[0],
         )
 
     def _probe(self, arm: str, rate_per_s: float, number: int, server: Starting) -> Summary:

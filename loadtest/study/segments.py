@@ -1,13 +1,16 @@
 """The schedules of a study: one base trace, and other arrivals over the same items.
 
-Both runs of a pair replay one segment; no two pairs share one. Seeds are derived from the study's. The mix
-of tasks and languages is that of open schedules; what is sent all at once or one by one asks each item once.
+Both runs of a pair replay one segment; no two pairs share one. Seeds are hashed from the study's and the
+schedule's number, so that studies of neighbouring seeds share no arrivals: one repeats the other. The mix of
+tasks and languages is that of open schedules; what is sent all at once or one by one asks each item once.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from loadtest.datasets.library import BUNDLED, open_library
 from loadtest.trace.arrivals import parse_law
@@ -27,6 +30,7 @@ if TYPE_CHECKING:
 
 OFFLINE = "offline"
 UNLOADED = "closed:1"
+_SEED_BITS = 53  # a whole number that every reader of JSON holds exactly
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,12 +61,18 @@ class Segments:
                 law=parse_law(law),
                 law_text=law,
                 duration_s=duration_s,
-                seed=self.study.declared.seed + 1 + number,
+                seed=seed_of(self.study.declared.seed, number),
                 max_arrivals=max_arrivals,
                 mix=self.mix,
             )
             reschedule(self.base, wanted, folder)
         return name
+
+
+def seed_of(study_seed: int, number: int) -> int:
+    """Return the root seed of a study's schedule by its number."""
+    words = np.random.SeedSequence((study_seed, number)).generate_state(1, np.uint64)
+    return int(words[0]) >> (64 - _SEED_BITS)
 
 
 def mix_of(study: Study, base: Trace) -> Mix:

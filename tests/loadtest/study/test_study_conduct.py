@@ -6,10 +6,12 @@ import math
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 
 from loadtest.analysis.capacity import Method
 from loadtest.driver.errors import TargetError
+from loadtest.study import conduct
 from loadtest.study.arms import settle_arms
 from loadtest.study.capacity_found import capacities, ratio
 from loadtest.study.capacity_search import target_of
@@ -19,6 +21,7 @@ from loadtest.study.segments import Segments, build_base, mix_of
 from loadtest.study.study_file import NothingValidError, StudyError
 from loadtest.trace.arm import load_arm
 from loadtest.trace.schedule import read_schedule
+from loadtest.trace.seeds import streams
 from tests.loadtest.study.made_up import group, summary
 
 if TYPE_CHECKING:
@@ -120,6 +123,44 @@ def test_every_run_of_the_plan_is_made_once_and_pairs_share_a_schedule(
     assert len(hashes) == len(arms), "two pairs share a schedule"
 
 
+def test_studies_of_neighbouring_seeds_share_no_arrivals(
+    study_of: Callable[[str], Study], tmp_path: Path
+) -> None:
+    """A study repeated with the next seed is another study: one root seed more is not the next segment's."""
+    instants: dict[int, set[tuple[int, ...]]] = {}
+    for seed in (11, 12):
+        study = study_of(DESIGN)
+        study = replace(study, declared=study.declared.model_copy(update={"seed": seed}))
+        conducting, _ = conductor(study, tmp_path / str(seed), EQUAL)
+        numbers = {run.block.segment for run in conducting.conduct().blocks if run.rate_per_s is not None}
+        schedules = [
+            read_schedule(tmp_path / str(seed) / "traces" / f"segment-{n:03d}" / "schedule.jsonl")[1]
+            for n in numbers
+        ]
+        instants[seed] = {tuple(arrival.t_us for arrival in arrivals) for arrivals in schedules}
+        assert len(instants[seed]) == len(numbers) == 6
+    assert not instants[11] & instants[12]
+
+
+def test_a_search_draws_its_order_from_no_stream_of_another_purpose(
+    study_of: Callable[[str], Study], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[np.random.Generator] = []
+
+    def search(*given: object) -> None:
+        seen.extend(one for one in given if isinstance(one, np.random.Generator))
+        raise StudyError("that is all that was to be seen")
+
+    monkeypatch.setattr(conduct, "search", search)
+    study = study_of(DESIGN)
+    with pytest.raises(StudyError, match="that is all"):
+        conductor(study, tmp_path / "out", EQUAL)[0].find_capacity()
+    fresh = streams(study.declared.seed)
+    used = (fresh.arrivals, fresh.items, fresh.order, fresh.bootstrap)
+    (drawn,) = seen
+    assert drawn.bit_generator.state not in [generator.bit_generator.state for generator in used]
+
+
 def test_an_interrupted_study_goes_on_where_it_was(study_of: Callable[[str], Study], tmp_path: Path) -> None:
     study = study_of(DESIGN)
     conducting, queue = conductor(study, tmp_path / "out", EQUAL)
@@ -156,7 +197,9 @@ def test_capacity_is_that_of_the_closed_form(study_of: Callable[[str], Study], t
     assert all(name.startswith("probe-") for name in queue.made[3:-16])
 
 
-@pytest.mark.parametrize("text", ["goodput>=35/s", "latency{task=xnli} p95<200ms", "p95<200ms, p99<1s"])
+@pytest.mark.parametrize(
+    "text", ["goodput>=35/s", "latency{task=xnli} p95<200ms", "p95<200ms, p99<1s", "p95>200ms"]
+)
 def test_a_capacity_needs_one_latency_percentile(text: str) -> None:
     with pytest.raises(StudyError, match="write one latency percentile"):
         target_of(text)
