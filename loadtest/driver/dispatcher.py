@@ -107,10 +107,11 @@ class Dispatcher:
         self._counts = DispatchStatistics()
         self._latenesses_us: list[int] = []
 
-    def run(self, start_ns: int) -> None:
+    def run(self, start_ns: int, all_sent: Callable[[], None] = lambda: None) -> None:
         """Send the shard from the monotonic instant ``start_ns`` on; return when every request has ended.
 
-        When killed, the outstanding requests are recorded as interrupted.
+        ``all_sent`` is called in an open loop when nothing is left but to wait. When killed, the outstanding
+        requests are recorded as interrupted.
         """
         self._start_ns = start_ns
         reaper = gevent.spawn(self._reap)
@@ -121,6 +122,8 @@ class Dispatcher:
                     intended_ns = self._turn(k, alarm)
                     flight = self._flights[k] = _Flight(intended_ns)
                     flight.greenlet = gevent.spawn(self._fly, k, flight)
+            if self._places is None:
+                all_sent()
             while self._flights:
                 self._landed.clear()
                 self._landed.wait()

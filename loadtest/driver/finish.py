@@ -132,8 +132,15 @@ def _delays(worker: WorkerOutcome) -> list[int]:
 
 
 def _hub_delay_p99_s(worker: WorkerOutcome) -> float:
-    """Return the p99 of a worker's heartbeat; of few beats the slowest stands for the tail."""
-    return float(np.quantile(_delays(worker), _P99, method="inverted_cdf")) / _US_PER_S
+    """Return the p99 of a worker's heartbeat; of few beats the slowest stands for the tail.
+
+    The beats while requests were sent count by themselves too: a long wait for the last answers would
+    otherwise push them out of the tail.
+    """
+    delays_us = _delays(worker)
+    busy_us = delays_us[: worker.report.get("num_busy_beats", len(delays_us))] or delays_us
+    p99_us = max(float(np.quantile(us, _P99, method="inverted_cdf")) for us in (busy_us, delays_us))
+    return p99_us / _US_PER_S
 
 
 def _worker(worker: WorkerOutcome) -> dict[str, Any]:

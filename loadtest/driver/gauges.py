@@ -6,9 +6,10 @@ measures it. The other readings are differences between two instants of one proc
 
 from __future__ import annotations
 
+import gc
 import os
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import gevent
@@ -24,11 +25,21 @@ class Heartbeat:
 
     def __init__(self) -> None:
         self._delays_us: list[int] = []
+        self._num_busy: int | None = None
         self._greenlet: gevent.Greenlet | None = None
 
     def start(self) -> None:
         """Begin to beat."""
         self._greenlet = gevent.spawn(self._beat)
+
+    def mark(self) -> None:
+        """Say that all has been sent: what beats from now on is no longer held up by sending."""
+        self._num_busy = len(self._delays_us)
+
+    @property
+    def num_busy(self) -> int:
+        """How many of the beats came while requests were sent."""
+        return len(self._delays_us) if self._num_busy is None else self._num_busy
 
     def stop(self) -> list[int]:
         """Stop, and return the delays, in microseconds, one a beat."""
@@ -50,7 +61,8 @@ class Heartbeat:
 class Reading:
     """Counters of this process and host at one instant; None where the host tells none.
 
-    ``waited_ns``: how long the main thread was ready to run and given no core.
+    ``waited_ns``: how long the main thread was ready to run and given no core. ``num_collections``: of the
+    garbage collector, so far.
     """
 
     monotonic_ns: int
@@ -59,6 +71,7 @@ class Reading:
     waited_ns: int | None
     steal_ticks: int | None
     all_ticks: int | None
+    num_collections: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +80,8 @@ class Strain:
 
     ``cpu_ratio``: of one core, used by this process. ``wait_ratio``: of the time, spent waiting for a
     core that other processes held. ``steal_ratio``: of the time of the cores that it may use, taken by
-    the hypervisor. ``clock_drift_ratio``: wall time gained on monotonic time.
+    the hypervisor. ``clock_drift_ratio``: wall time gained on monotonic time. ``num_collections``: of the
+    garbage collector.
     """
 
     elapsed_s: float
@@ -75,6 +89,7 @@ class Strain:
     wait_ratio: float | None
     steal_ratio: float | None
     clock_drift_ratio: float
+    num_collections: int = 0
 
 
 def read(proc: Path = Path("/proc")) -> Reading:
@@ -87,6 +102,7 @@ def read(proc: Path = Path("/proc")) -> Reading:
         waited_ns=_waited_ns(proc / "self" / "schedstat"),
         steal_ticks=steal,
         all_ticks=ticks,
+        num_collections=sum(generation["collections"] for generation in gc.get_stats()),
     )
 
 
@@ -105,7 +121,27 @@ def between(first: Reading, last: Reading) -> Strain:
         else (last.waited_ns - first.waited_ns) / elapsed_ns,
         steal_ratio=steal_ratio,
         clock_drift_ratio=(last.wall_ns - first.wall_ns) / elapsed_ns - 1.0,
+        num_collections=last.num_collections - first.num_collections,
     )
+
+
+def worst(busy: Strain, whole: Strain) -> Strain:
+    """Return the strain of a whole run, its loads not diluted by the wait for the last answers.
+
+    ``busy``: the strain while requests were sent. A request that hangs keeps a run waiting for its timeout,
+    which is idle time; the checks are about the time in which requests were sent and timed.
+    """
+    return replace(
+        whole,
+        cpu_ratio=max(busy.cpu_ratio, whole.cpu_ratio),
+        wait_ratio=_larger(busy.wait_ratio, whole.wait_ratio),
+        steal_ratio=_larger(busy.steal_ratio, whole.steal_ratio),
+        clock_drift_ratio=max(busy.clock_drift_ratio, whole.clock_drift_ratio, key=abs),
+    )
+
+
+def _larger(one: float | None, other: float | None) -> float | None:
+    return max((value for value in (one, other) if value is not None), default=None)
 
 
 def _waited_ns(schedstat: Path) -> int | None:

@@ -79,6 +79,7 @@ class Job:
             "num_connections": self.connections.num_opened,
             "num_stale": self.connections.num_stale,
             "hub_delays_us": delays_us,
+            "num_busy_beats": self.heartbeat.num_busy,
         }
 
 

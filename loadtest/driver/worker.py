@@ -54,8 +54,15 @@ class Worker:
     def take_part(self) -> None:
         """Send one shard once its start is known; further users of this process wait in vain."""
         job: Job = self._jobs.get()
-        first = gauges.read()
+        first = last = gauges.read()
+        busy: gauges.Strain | None = None
         problem = ""
+
+        def all_sent() -> None:
+            nonlocal busy
+            busy = gauges.between(first, gauges.read())
+            job.heartbeat.mark()
+
         try:
             start_ns: int = job.start.get()
             reporter = gevent.spawn(self._report_often, job)
@@ -64,7 +71,10 @@ class Worker:
                     gevent.sleep(max(0.0, (start_ns - time.monotonic_ns()) / _NS_PER_S - _LEAD_S))
                     first = gauges.read()
                     job.heartbeat.start()
-                    job.dispatcher.run(start_ns)
+                    try:
+                        job.dispatcher.run(start_ns, all_sent)
+                    finally:
+                        last = gauges.read()
             finally:
                 reporter.kill(block=False)
         except gevent.GreenletExit:
@@ -75,8 +85,9 @@ class Worker:
             raise
         finally:  # also while this greenlet is being killed
             self._job = None
-            strain = asdict(gauges.between(first, gauges.read()))
-            self._send(messages.DONE, {"run": job.run, "problem": problem, **strain, **job.end()})
+            whole = gauges.between(first, last)
+            strain = whole if busy is None else gauges.worst(busy, whole)
+            self._send(messages.DONE, {"run": job.run, "problem": problem, **asdict(strain), **job.end()})
 
     def _on_hello(self, msg: Message, **_: Any) -> None:
         run: int = msg.data["run"]

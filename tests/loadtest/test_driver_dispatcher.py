@@ -46,6 +46,7 @@ def drive(
     max_inflight: int | None = None,
     timeout_s: float = 5.0,
     during: Callable[[Dispatcher, gevent.Greenlet], None] = lambda *_: None,
+    all_sent: Callable[[], None] = lambda: None,
 ) -> tuple[dict[int, Record], Dispatcher, Connections]:
     """Send one request an instant, and return the records by index; ``during`` runs beside."""
     connections = Connections(parse_target(url))
@@ -57,7 +58,7 @@ def drive(
     )
     limits = Limits(mode=mode, timeout_s=timeout_s, max_inflight=max_inflight)
     dispatcher = Dispatcher(shard, limits, connections, lambda record, _: ended.append(record))
-    greenlet = gevent.spawn(dispatcher.run, time.monotonic_ns() + SECOND_NS // 20)
+    greenlet = gevent.spawn(dispatcher.run, time.monotonic_ns() + SECOND_NS // 20, all_sent)
     during(dispatcher, greenlet)
     greenlet.join(timeout=20)
     assert greenlet.ready()
@@ -118,6 +119,16 @@ def test_an_open_loop_sends_each_request_once_at_its_instant() -> None:
     assert (counts.num_sent, counts.num_done, counts.num_failed) == (60, 60, 0)
     assert len(dispatcher.drain_latenesses_us()) == 60
     assert dispatcher.drain_latenesses_us() == []
+
+
+def test_it_is_said_when_nothing_is_left_but_to_wait() -> None:
+    """Only of an open loop: the others send until the end."""
+    told: list[int] = []
+    with null_server(service_s=0.2) as world:
+        _, dispatcher, _ = drive(world.url, every(0.01, 3), all_sent=lambda: told.append(len(told)))
+        drive(world.url, [0] * 3, mode=Mode.CLOSED, max_inflight=1, all_sent=lambda: told.append(len(told)))
+    assert told == [0]
+    assert dispatcher.statistics().num_done == 3
 
 
 def test_no_reply_is_waited_for() -> None:

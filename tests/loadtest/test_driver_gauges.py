@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import gevent
 import pytest
 
 from loadtest.driver.buckets import three_digits
-from loadtest.driver.gauges import Heartbeat, Reading, between, read
+from loadtest.driver.gauges import Heartbeat, Reading, Strain, between, read, worst
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,8 +22,9 @@ def proc_folder(path: Path, steal: int, idle: int, waited_ns: int = 0) -> Path:
     cores = "".join(
         f"cpu{core} 100 0 50 {idle} 0 0 0 {steal} 7 7\n" for core in sorted(os.sched_getaffinity(0))
     )
-    others = "cpu9999 0 0 0 0 0 0 0 99999 0 0\nintr 1\n"
-    (path / "stat").write_text(f"cpu  9 9 9 9 9 9 9 9 9 9\n{cores}{others}", encoding="ascii")
+    # Cores that this process may not use lose far more, and the line over all cores counts them.
+    others = f"cpu9999 0 0 0 0 0 0 0 {1000 * steal} 0 0\nintr 1\n"
+    (path / "stat").write_text(f"cpu  9 9 9 9 9 9 9 {2000 * steal} 9 9\n{cores}{others}", encoding="ascii")
     (path / "self").mkdir(exist_ok=True)
     (path / "self" / "schedstat").write_text(f"5 {waited_ns} 3\n", encoding="ascii")
     return path
@@ -43,7 +44,7 @@ def test_a_host_that_tells_no_steal(tmp_path: Path) -> None:
 
 
 def test_ratios_are_of_the_time_between() -> None:
-    silent: dict[str, None] = {"steal_ticks": None, "all_ticks": None}
+    silent: dict[str, Any] = {"steal_ticks": None, "all_ticks": None}
     first = Reading(monotonic_ns=0, wall_ns=5_000, cpu_ns=0, waited_ns=7, **silent)
     last = Reading(
         monotonic_ns=2_000_000_000, wall_ns=2_002_005_000, cpu_ns=500_000_000, waited_ns=200_000_007, **silent
@@ -55,6 +56,16 @@ def test_ratios_are_of_the_time_between() -> None:
     assert strain.clock_drift_ratio == pytest.approx(0.001)
 
 
+def test_waiting_does_not_dilute_what_sending_cost() -> None:
+    busy = Strain(elapsed_s=5.0, cpu_ratio=0.9, wait_ratio=0.2, steal_ratio=0.03, clock_drift_ratio=-0.002)
+    whole = Strain(elapsed_s=65.0, cpu_ratio=0.1, wait_ratio=0.01, steal_ratio=0.002, clock_drift_ratio=1e-5)
+    assert worst(busy, whole) == Strain(
+        elapsed_s=65.0, cpu_ratio=0.9, wait_ratio=0.2, steal_ratio=0.03, clock_drift_ratio=-0.002
+    )
+    calm = Strain(elapsed_s=5.0, cpu_ratio=0.1, wait_ratio=None, steal_ratio=None, clock_drift_ratio=0.0)
+    assert worst(calm, whole) == whole
+
+
 def test_the_heartbeat_sees_a_blocked_hub() -> None:
     heartbeat = Heartbeat()
     heartbeat.start()
@@ -63,7 +74,11 @@ def test_the_heartbeat_sees_a_blocked_hub() -> None:
     while time.monotonic() < end:
         pass  # what a long json.loads would do to the hub
     gevent.sleep(0.05)
+    heartbeat.mark()
+    gevent.sleep(0.1)
     delays_us = heartbeat.stop()
+    assert max(delays_us[: heartbeat.num_busy]) > 150_000
+    assert 0 < heartbeat.num_busy < len(delays_us)
     assert max(delays_us) > 150_000
     assert heartbeat.stop() == delays_us
 

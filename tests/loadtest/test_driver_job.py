@@ -1,0 +1,61 @@
+"""What Locust and the live metrics are told of an ended request: corrected latency, no quick failures."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from loadtest.driver.job import RequestFailedError, _recorder
+from loadtest.driver.plan import Mode, Plan
+from loadtest.driver.spool import Record, SpoolWriter, read_records
+from loadtest.driver.tally import Tally
+
+PLAN = Plan(
+    target="http://h:1",
+    arm="a",
+    replicate=0,
+    mode=Mode.OPEN,
+    max_inflight=None,
+    timeout_s=2.0,
+    variants={},
+    layers={},
+    schedule_sha256="x",
+)
+
+
+@pytest.mark.parametrize(
+    ("error", "censored", "response_ms"),
+    [
+        ("", False, 1_500.0),  # from the intended instant: 500 ms of it before it was sent
+        ("timeout", True, 1_500.0),  # how long it was waited for, which leaving out would flatter
+        ("http 429", False, None),  # a quick refusal is no quick answer
+        ("connection refused", False, None),
+    ],
+)
+def test_locust_counts_from_the_intended_instant(
+    error: str, *, censored: bool, response_ms: float | None
+) -> None:
+    fired: list[dict[str, Any]] = []
+    kept = bytearray()
+    spool, latency = SpoolWriter(kept.extend), Tally()
+    ended = Record(
+        i=4,
+        intended_us=1_000_000,
+        sent_us=1_500_000,
+        done_us=2_500_000,
+        status=None if censored else 200,
+        censored=censored,
+        error=error,
+        timing="",
+        body=b"12345",
+    )
+    _recorder(lambda **said: fired.append(said), spool, PLAN, latency)(ended, "xnli")
+    spool.flush()
+    assert list(read_records(bytes(kept))) == [ended]
+    (said,) = fired
+    assert (said["request_type"], said["name"], said["response_length"]) == ("predict", "xnli", 5)
+    assert said["response_time"] == response_ms
+    assert isinstance(said["exception"], RequestFailedError) == bool(error)
+    counted = latency.distribution()
+    assert (sum(counted.counts), counted.sum_us) == ((0, 0) if response_ms is None else (1, 1_500_000))
