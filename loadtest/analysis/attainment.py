@@ -63,8 +63,8 @@ class Attainment:
 
 def attain(objectives: Sequence[Objective], evidence: Evidence) -> tuple[Attainment, ...]:
     """Hold samples against each objective, in order."""
-    limit_s = latency_limit_s(tuple(objectives))
-    return tuple(_attain(objective, evidence, limit_s) for objective in objectives)
+    every = tuple(objectives)
+    return tuple(_attain(objective, evidence, latency_limit_s(every, objective.where)) for objective in every)
 
 
 def _attain(objective: Objective, evidence: Evidence, limit_s: float | None) -> Attainment:

@@ -144,14 +144,21 @@ def parse_objectives(text: str) -> tuple[Objective, ...]:
     return tuple(_parse(part.strip()) for part in _SEPARATOR.split(text))
 
 
-def latency_limit_s(objectives: tuple[Objective, ...]) -> float | None:
-    """Return the time within which an answer counts for goodput: the first latency objective's.
+def latency_limit_s(
+    objectives: tuple[Objective, ...], where: Mapping[str, str] | None = None
+) -> float | None:
+    """Return the time within which an answer counts for goodput ``where``: the first latency objective's.
 
-    One over all requests goes before one over some.
+    One over these requests alone goes before one over more of them, and any of those before one over others.
     """
+    wanted = (where or {}).items()
+
+    def distance(objective: Objective) -> tuple[bool, int]:
+        holds = objective.where.items() <= wanted
+        return not holds, -len(objective.where) if holds else 0
+
     limits = [o for o in objectives if o.what is What.LATENCY and o.operator.wants_small]
-    limits.sort(key=lambda objective: bool(objective.where))
-    return limits[0].allowed if limits else None
+    return min(limits, key=distance).allowed if limits else None
 
 
 def _parse(text: str) -> Objective:

@@ -70,6 +70,7 @@ def target_of(text: str) -> Target:
         len(found) != 1
         or objective.what is not What.LATENCY
         or objective.percentile is None
+        or not objective.operator.wants_small
         or objective.where
     ):
         raise StudyError(f"capacity.objective {text!r}: write one latency percentile, such as p95<200ms")

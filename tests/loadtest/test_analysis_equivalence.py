@@ -187,6 +187,21 @@ def test_the_noise_floor_of_an_aa_run() -> None:
         noise_floor([[0.1]], margins=MARGINS, planned_units=21, rng=np.random.default_rng(0))
 
 
+@pytest.mark.parametrize("n", [6, 20])
+@pytest.mark.parametrize("mean", [-0.1, -0.04, 0.0, 0.04, 0.1])
+def test_the_p_value_of_equivalence_is_of_the_worse_side(n: int, mean: float) -> None:
+    found = compare(
+        [normal_scores(n, mean, 0.05)],
+        margins=MARGINS,
+        direction=Direction.LARGER_IS_SLOWER,
+        rng=np.random.default_rng(0),
+    )
+    assert found.p_equivalence is not None
+    assert found.equivalence_interval is not None
+    within = found.equivalence_interval.within(MARGINS.low, MARGINS.high)
+    assert (found.p_equivalence < 0.05) is within is (mean == 0.0)
+
+
 def test_a_noise_floor_plans_for_units_of_the_plans_own_size() -> None:
     """Restarts of four pairs each, seen in A/A: planned ones of one pair may spread twice as much."""
     groups = list(normal_scores(40, 0.0, 0.075).reshape(10, 4))

@@ -201,6 +201,23 @@ def test_the_limit_of_goodput_is_the_first_overall_latency_objective() -> None:
     assert latency_limit_s(()) is None
 
 
+@pytest.mark.parametrize(
+    ("goodput", "measured"),
+    [
+        ("goodput{task=xnli}>=1/s", 10.0),
+        ("goodput{task=xnli,language=sw}>=1/s", 10.0),
+        ("goodput{task=xquad}>=1/s", 40.0),
+        ("goodput{task=xcopa}>=1/s", 20.0),
+        ("goodput>=1/s", 60.0),
+    ],
+)
+def test_goodput_of_some_requests_counts_by_their_own_limit(goodput: str, measured: float) -> None:
+    """1,000 requests a task over 10 s, which take 1 to 1,000 ms: a limit of 100 ms holds 100 of them."""
+    frame = pl.concat([samples(task=[task] * 1000) for task in ("xnli", "xquad", "xcopa")])
+    limits = "latency{task=xnli} p95<100ms, latency{task=xquad} p95<400ms, p95<200ms"
+    assert one(f"{limits}, {goodput}", frame).measured == pytest.approx(measured)
+
+
 def test_an_objective_is_a_value() -> None:
     assert parse_objectives("p95<200ms") == parse_objectives("p95<200ms")
     assert isinstance(parse_objectives("p95<200ms")[0], Objective)
