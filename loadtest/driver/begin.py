@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from loadtest.driver.errors import UsageError
 from loadtest.driver.prepare import Request, prepare
 from loadtest.driver.run_record import Setup, write_setup
 from loadtest.trace.arm import load_arm
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
 
     from loadtest.driver.prepare import Watcher
     from loadtest.driver.trace_source import TraceSource
+
+
+MAX_TIMEOUT_S = 86_400.0  # a day; past it a slip is likelier than a wish, and no number would never end
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +43,16 @@ class Wanted:
     objectives: tuple[str, ...] = ()
     command: tuple[str, ...] = ()
     server_cpus: str | None = None
+
+
+def check_limits(name: str, timeout_s: float, ready_timeout_s: float, max_inflight: int) -> None:
+    """Raise a UsageError for what would never end, or never begin; ``name``: of the option of the timeout."""
+    if not 0 < timeout_s <= MAX_TIMEOUT_S:
+        raise UsageError(f"{name} is {timeout_s:g} s; give more than 0, at most {MAX_TIMEOUT_S:g}.")
+    if not 0 <= ready_timeout_s <= MAX_TIMEOUT_S:
+        raise UsageError(f"--ready-timeout is {ready_timeout_s:g} s; give 0 to {MAX_TIMEOUT_S:g}.")
+    if max_inflight < 1:
+        raise UsageError(f"--max-inflight is {max_inflight}; give at least 1.")
 
 
 def begin_run(wanted: Wanted, watcher: Watcher) -> Setup:

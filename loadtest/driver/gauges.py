@@ -6,7 +6,6 @@ measures it. The other readings are differences between two instants of one proc
 
 from __future__ import annotations
 
-import gc
 import os
 import time
 from dataclasses import dataclass, replace
@@ -61,8 +60,7 @@ class Heartbeat:
 class Reading:
     """Counters of this process and host at one instant; None where the host tells none.
 
-    ``waited_ns``: how long the main thread was ready to run and given no core. ``num_collections``: of the
-    garbage collector, so far.
+    ``waited_ns``: how long the main thread was ready to run and given no core.
     """
 
     monotonic_ns: int
@@ -71,7 +69,6 @@ class Reading:
     waited_ns: int | None
     steal_ticks: int | None
     all_ticks: int | None
-    num_collections: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,8 +77,7 @@ class Strain:
 
     ``cpu_ratio``: of one core, used by this process. ``wait_ratio``: of the time, spent waiting for a
     core that other processes held. ``steal_ratio``: of the time of the cores that it may use, taken by
-    the hypervisor. ``clock_drift_ratio``: wall time gained on monotonic time. ``num_collections``: of the
-    garbage collector.
+    the hypervisor. ``clock_drift_ratio``: wall time gained on monotonic time.
     """
 
     elapsed_s: float
@@ -89,7 +85,6 @@ class Strain:
     wait_ratio: float | None
     steal_ratio: float | None
     clock_drift_ratio: float
-    num_collections: int = 0
 
 
 def read(proc: Path = Path("/proc")) -> Reading:
@@ -102,7 +97,6 @@ def read(proc: Path = Path("/proc")) -> Reading:
         waited_ns=_waited_ns(proc / "self" / "schedstat"),
         steal_ticks=steal,
         all_ticks=ticks,
-        num_collections=sum(generation["collections"] for generation in gc.get_stats()),
     )
 
 
@@ -121,7 +115,6 @@ def between(first: Reading, last: Reading) -> Strain:
         else (last.waited_ns - first.waited_ns) / elapsed_ns,
         steal_ratio=steal_ratio,
         clock_drift_ratio=(last.wall_ns - first.wall_ns) / elapsed_ns - 1.0,
-        num_collections=last.num_collections - first.num_collections,
     )
 
 

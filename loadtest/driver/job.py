@@ -171,6 +171,11 @@ def _recorder(fire: Any, spool: SpoolWriter, plan: Plan, latency: Tally) -> Call
 
 
 def _write_all(fd: int, data: bytes) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[os.write(fd, view) :]
+    """Append all bytes or none: a piece cut by a full disk would be read as half a record."""
+    size, view = os.fstat(fd).st_size, memoryview(data)
+    try:
+        while view:
+            view = view[os.write(fd, view) :]
+    except OSError:
+        os.ftruncate(fd, size)
+        raise

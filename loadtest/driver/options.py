@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from loadtest.driver.begin import Wanted, begin_run
+from loadtest.driver.begin import Wanted, begin_run, check_limits
 from loadtest.driver.errors import UsageError
 from loadtest.driver.plan import FILE_NAME, read_plan
 
@@ -62,6 +62,7 @@ def plan_of(options: Options, out: Path, target: str | None, trace: TraceSource,
         return read_plan(options.prepared / FILE_NAME)
     if not target or options.arm is None:
         raise UsageError("Say what to measure: --host http://HOST:PORT --arm FILE [--out DIR].")
+    check_limits("--request-timeout", options.timeout_s, options.ready_timeout_s, options.max_inflight)
     wanted = Wanted(
         source=trace,
         arm=options.arm,

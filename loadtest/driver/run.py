@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
-from loadtest.driver.begin import Wanted, begin_run
+from loadtest.driver.begin import Wanted, begin_run, check_limits
 from loadtest.driver.collect import PARTS_FOLDER
 from loadtest.driver.errors import EngineError, UsageError
 from loadtest.driver.exporter import LAST_SCRAPE_S, LiveMetrics, RunLabels, exporting
@@ -180,10 +180,7 @@ def _run(options: RunOptions, watcher: Show, live: LiveMetrics) -> RunResult:
 def _check(options: RunOptions) -> None:
     if not 1 <= options.processes <= MAX_PROCESSES:
         raise UsageError(f"--processes is {options.processes}; give 1 to {MAX_PROCESSES}.")
-    if options.timeout_s <= 0:
-        raise UsageError(f"--timeout is {options.timeout_s:g} s; give more than 0.")
-    if options.max_inflight < 1:
-        raise UsageError(f"--max-inflight is {options.max_inflight}; give at least 1.")
+    check_limits("--timeout", options.timeout_s, options.ready_timeout_s, options.max_inflight)
     if options.metrics_port is not None and not 0 <= options.metrics_port <= MAX_PORT:
         raise UsageError(f"--metrics-port is {options.metrics_port}; give 0 (any free one) to {MAX_PORT}.")
     if options.replicate < 0 or options.num_warm < 0:

@@ -2,7 +2,8 @@
 
 A record is a fixed head and three byte strings; nothing is parsed on the dispatch path.
 A process that is killed loses the records it had not flushed, and a record cut in half at
-the end of a file is left out by the reader. Pure but for the sink, a callable that takes bytes.
+the end of a file is left out by the reader. What a full disk does not take is kept and tried
+again. Pure but for the sink, a callable that takes bytes, all of them or none.
 """
 
 from __future__ import annotations
@@ -39,12 +40,16 @@ class Record:
 
 
 class SpoolWriter:
-    """Collects records and hands them on in large pieces."""
+    """Collects records and hands them on in large pieces.
+
+    ``problem``: why the last piece could not be written, which is still pending; empty where all is well.
+    """
 
     def __init__(self, sink: Callable[[bytes], None]) -> None:
         self._sink = sink
         self._pending = bytearray()
         self.num_records = 0
+        self.problem = ""
 
     def add(self, record: Record) -> None:
         """Append a record; errors and headers past their limit are cut."""
@@ -63,14 +68,21 @@ class SpoolWriter:
         )
         self._pending += error + timing + record.body
         self.num_records += 1
-        if len(self._pending) >= _FLUSH_BYTES:
+        if len(self._pending) >= _FLUSH_BYTES and not self.problem:
             self.flush()
 
     def flush(self) -> None:
-        """Hand on what is pending."""
-        if self._pending:
-            pending, self._pending = self._pending, bytearray()
+        """Hand on what is pending; what cannot be written stays so."""
+        if not self._pending:
+            return
+        pending, self._pending = self._pending, bytearray()
+        try:
             self._sink(bytes(pending))
+        except OSError as error:
+            self._pending = pending + self._pending  # the sink may have yielded, and more have come
+            self.problem = f"Samples could not be written ({error.strerror or error})."
+        else:
+            self.problem = ""
 
 
 def read_records(data: bytes | mmap) -> Iterator[Record]:

@@ -87,7 +87,9 @@ class Worker:
             self._job = None
             whole = gauges.between(first, last)
             strain = whole if busy is None else gauges.worst(busy, whole)
-            self._send(messages.DONE, {"run": job.run, "problem": problem, **asdict(strain), **job.end()})
+            end = job.end()
+            problem = problem or job.spool.problem
+            self._send(messages.DONE, {"run": job.run, "problem": problem, **asdict(strain), **end})
 
     def _on_hello(self, msg: Message, **_: Any) -> None:
         run: int = msg.data["run"]

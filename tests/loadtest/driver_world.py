@@ -9,6 +9,7 @@ import sys
 import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from loadtest.trace.items import Gold, Item, Role, write_gold, write_items
@@ -124,6 +125,20 @@ def write_arm(path: Path, **variants: str) -> Path:
     lines = ['name = "arm-a"', "[variants]", *(f'{task} = "{name}"' for task, name in variants.items())]
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return path
+
+
+def places_between_shards(asked: Sequence[str]) -> float:
+    """Return by how many requests the second of two workers is behind the first, as the server saw them.
+
+    A worker counts from its own start, so one that began later shows in no sample; here it does: the texts
+    ("text 7") came in another order than they were due.
+    """
+    ahead = [[place - i for place, i in enumerate(map(_number, asked)) if i % 2 == shard] for shard in (0, 1)]
+    return median(ahead[1]) - median(ahead[0])
+
+
+def _number(text: str) -> int:
+    return int(text.removeprefix("text "))
 
 
 def every(interval_s: float, count: int) -> list[int]:

@@ -134,6 +134,31 @@ def test_a_target_that_comes_back_with_other_weights_makes_a_run_invalid(tmp_pat
     assert passed["target"] is True
 
 
+def test_a_full_disk_is_told_and_loses_only_what_it_did_not_take(tmp_path: Path) -> None:
+    """The shell's limit on the size of a file stands for the disk: a megabyte, and more answers than that."""
+    trace = write_trace(tmp_path / "trace", every(0.02, 120))
+    arm = write_arm(tmp_path / "arm.toml", xnli="v.xnli")
+    wide = {"label": "neutral", "scores": {"x" * 15_000: 1.0}}
+    with null_server(outputs={"v.xnli": wide}) as world:
+        command = [sys.executable, "-m", "loadtest", "run", "--trace", str(trace), "--target", world.url]
+        command += ["--arm", str(arm), "--out", str(tmp_path / "out")]
+        done = subprocess.run(
+            ["bash", "-c", 'ulimit -f 1024; exec "$@"', "bash", *command],  # noqa: S607 - the system's shell
+            capture_output=True,
+            text=True,
+            timeout=100,
+            check=False,
+        )
+    assert done.returncode == 5, done.stderr
+    assert "Samples could not be written (File too large)." in " ".join(done.stderr.split())
+    assert "Traceback" not in done.stderr
+    samples = read_samples(tmp_path / "out")
+    assert samples.height == 120
+    kept = samples.filter(pl.col("error").is_null())
+    assert 30 < kept.height < 120
+    assert kept["answer"].null_count() == 0
+
+
 def test_headers_of_text_embeddings_inference_split_a_request_too(tmp_path: Path) -> None:
     """Whole milliseconds, and no decoding: what they leave open is the network's or the server's rest."""
     with null_server(service_s=0.02, tei=True) as world:

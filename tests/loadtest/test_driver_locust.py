@@ -21,7 +21,7 @@ import pytest
 
 from loadtest.driver.launch import LOCUSTFILE
 from loadtest.trace.samples import read_samples
-from tests.loadtest.driver_world import every, null_server, write_arm, write_trace
+from tests.loadtest.driver_world import every, null_server, places_between_shards, write_arm, write_trace
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -113,8 +113,9 @@ def test_workers_elsewhere_share_one_start_and_send_their_samples(
     samples = read_samples(tmp_path / "out")
     assert samples["error"].null_count() == 100
     lateness_us = (samples["sent_us"] - samples["intended_us"]).to_numpy()
-    for shard in (0, 1):  # a worker that began at another instant is off with every request
+    for shard in (0, 1):
         assert 0 <= lateness_us[shard::2].min() < 20_000
+    assert abs(places_between_shards(asked)) < 5, "workers do not share one start to within 100 ms"
     record = json.loads((tmp_path / "out" / "run.json").read_text(encoding="utf-8"))
     clocks = sorted((worker["clock"] for worker in record["workers"]), key=lambda clock: clock["offset_ns"])
     assert clocks[0] == {"offset_ns": 0, "error_ns": 0, "shared": True}
@@ -232,6 +233,10 @@ def test_a_worker_with_another_trace_refuses(tmp_path: Path, children: list[subp
         ((), "--trace DIR"),
         (("--trace", "TRACE"), "--host http://HOST:PORT --arm FILE"),
         (("--trace", "NONE", "--arm", "ARM", "--host", "http://127.0.0.1:1"), "NONE"),
+        (
+            ("--trace", "TRACE", "--arm", "ARM", "--host", "http://127.0.0.1:1", "--request-timeout", "nan"),
+            "--request-timeout is nan s; give more than 0",
+        ),
         (
             ("--trace", "TRACE", "--arm", "ARM", "--host", "http://127.0.0.1:1", "--ready-timeout", "0"),
             "not ready",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,7 +16,15 @@ from loadtest.driver.run import RunOptions, Silence, run
 from loadtest.report.summary import write_summary
 from loadtest.trace.embeddings import read_candidates, read_queries
 from loadtest.trace.samples import read_samples
-from tests.loadtest.driver_world import CARD, EMBED_CARD, every, null_server, write_arm, write_trace
+from tests.loadtest.driver_world import (
+    CARD,
+    EMBED_CARD,
+    every,
+    null_server,
+    places_between_shards,
+    write_arm,
+    write_trace,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -93,8 +102,9 @@ def test_two_processes_send_exactly_the_schedule(tmp_path: Path) -> None:
     assert json.loads(samples["answer"][0])["label"] == "neutral"
     assert (samples["sent_us"] >= samples["intended_us"]).all()
     lateness_us = (samples["sent_us"] - samples["intended_us"]).to_numpy()
-    # A worker that began later is late with every request; one on a busy machine, with some.
-    assert max(lateness_us[shard::2].min() for shard in (0, 1)) < 50_000, "workers do not share one start"
+    # A busy machine makes some requests late, not all of a worker's.
+    assert max(lateness_us[shard::2].min() for shard in (0, 1)) < 50_000
+    assert abs(places_between_shards(asked)) < 50, "workers do not share one start to within 50 ms"
     assert len({worker["identity"]["pid"] for worker in record["workers"]}) == 2
     assert record["command"] == "xlmr-load run"
     gauges = record["gauges"]
@@ -102,7 +112,6 @@ def test_two_processes_send_exactly_the_schedule(tmp_path: Path) -> None:
     assert 0 < gauges["generator_cpu_ratio"] < 1
     assert abs(gauges["clock_drift_ratio"]) < 0.01
     assert gauges["hub_delay_p99_s"] > 0
-    assert [worker["report"]["num_collections"] for worker in record["workers"]] == [0, 0]
     assert record["environment"]["packages"]["locust"]
     assert not (tmp_path / "out" / "parts").exists()
 
@@ -227,6 +236,10 @@ def test_a_service_that_refuses_candidates_is_named_before_the_run(tmp_path: Pat
     [
         ({"processes": 0}, "--processes is 0"),
         ({"timeout_s": 0.0}, "--timeout is 0 s"),
+        ({"timeout_s": math.nan}, "--timeout is nan s"),  # no comparison with it is true: it would never end
+        ({"timeout_s": math.inf}, "--timeout is inf s"),
+        ({"ready_timeout_s": math.nan}, "--ready-timeout is nan s"),
+        ({"ready_timeout_s": -1.0}, "--ready-timeout is -1 s"),
         ({"max_inflight": 0}, "--max-inflight is 0"),
         ({"replicate": -1}, "must not be negative"),
     ],

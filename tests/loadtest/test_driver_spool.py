@@ -22,11 +22,25 @@ RECORDS = st.builds(
 )
 
 
+def record(i: int, body: bytes = b"{}") -> Record:
+    return Record(
+        i=i,
+        intended_us=0,
+        sent_us=1,
+        done_us=2,
+        status=200,
+        censored=False,
+        error="",
+        timing="",
+        body=body,
+    )
+
+
 def spooled(records: list[Record]) -> bytes:
     pieces: list[bytes] = []
     writer = SpoolWriter(pieces.append)
-    for record in records:
-        writer.add(record)
+    for one in records:
+        writer.add(one)
     writer.flush()
     return b"".join(pieces)
 
@@ -41,7 +55,7 @@ def test_a_cut_loses_only_the_records_behind_it(records: list[Record], data: st.
     whole = spooled(records)
     cut = data.draw(st.integers(0, len(whole)))
     kept = list(read_records(whole[:cut]))
-    lengths = [len(spooled([record])) for record in records]
+    lengths = [len(spooled([one])) for one in records]
     expected = sum(sum(lengths[: n + 1]) <= cut for n in range(len(records)))
     assert kept == records[:expected]
 
@@ -49,21 +63,34 @@ def test_a_cut_loses_only_the_records_behind_it(records: list[Record], data: st.
 def test_long_answers_are_handed_on_before_the_flush() -> None:
     pieces: list[bytes] = []
     writer = SpoolWriter(pieces.append)
-    record = Record(
-        i=1,
-        intended_us=0,
-        sent_us=1,
-        done_us=2,
-        status=200,
-        censored=False,
-        error="",
-        timing="",
-        body=bytes(700_000),
-    )
-    writer.add(record)
+    writer.add(record(1, body=bytes(700_000)))
     assert not pieces
-    writer.add(record)
+    writer.add(record(1, body=bytes(700_000)))
     assert len(pieces) == 1
     assert len(list(read_records(pieces[0]))) == 2
     writer.flush()
     assert len(pieces) == 1
+
+
+def test_what_a_full_disk_does_not_take_is_tried_again() -> None:
+    taken = bytearray()
+    full = False
+
+    def sink(data: bytes) -> None:
+        if full:
+            raise OSError(28, "No space left on device")
+        taken.extend(data)
+
+    writer = SpoolWriter(sink)
+    writer.add(record(0))
+    writer.flush()
+    full = True
+    writer.add(record(1))
+    writer.flush()
+    writer.add(record(2))
+    assert writer.problem == "Samples could not be written (No space left on device)."
+    assert [one.i for one in read_records(bytes(taken))] == [0]
+    full = False
+    writer.flush()
+    assert writer.problem == ""
+    assert [one.i for one in read_records(bytes(taken))] == [0, 1, 2]
