@@ -54,10 +54,13 @@ def compare(  # noqa: PLR0913 - each argument is an option of the command line
         stop(
             ExitCode.USAGE, "These are not two measurements of one thing; --force compares them all the same."
         )
+    for text in found.notes if found.num_pairs else ():
+        note(f"note: {text}")
     if not found.num_pairs:
         stop(ExitCode.INVALID, "No pair has two valid runs; each run's summary.json says why.")
     Console().print(_table(found))
-    worse = found.regressed or (() if fail_above is None else found.beyond(fail_above))
+    beyond = () if fail_above is None else found.beyond(fail_above)
+    worse = tuple(change for change in found.changes if change in found.regressed or change in beyond)
     _write(markdown, markdown_of(found, worse))
     _write(junit, junit_of(found, worse))
     _end(found, worse, strict=strict)

@@ -32,8 +32,9 @@ def markdown_of(found: Against, worse: Collection[Change]) -> str:
         f"## {sign}: B over A, {formats.plural(found.num_pairs, 'pair')}",
         "\n".join(f"> compared: {escape(text)}" for text in found.arms),
         "\n".join(f"> unlike: {escape(text)}" for text in found.unlike),
+        "\n".join(f"> note: {escape(text)}" for text in found.notes),
         table(HEAD, rows, numbers=slice(1, 4)),
-        "Above 1 is slower for a latency, and faster for a rate.",
+        "Above 1 is slower for a latency, and faster for a rate. All share one chance of a false alarm.",
     ]
     return "\n\n".join(block for block in blocks if block) + "\n"
 

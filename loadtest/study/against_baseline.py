@@ -4,18 +4,21 @@ Rules: runs are compared only where they are alike - the same trace (items, sche
 machine, cores and generator - unless the caller insists, and then every difference is told. Arms may
 differ, for they may be what is compared: other names and variants are told and refuse nothing. Runs pair
 up by replicate. One pair gives ratios and no interval; its verdict is inconclusive, however large the ratio.
+All measures share one chance of a false alarm (Holm), since any of them fails a gate. Runs that were not made
+in turn are told: whatever changed between the two sittings looks like a difference of what is measured.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from pydantic import ValidationError
 
 from loadtest.analysis.equivalence import Comparison, Margins, Verdict, compare
+from loadtest.analysis.multiplicity import holm
 from loadtest.report.records import Summary
 from loadtest.study.measures import Measure
 from loadtest.study.study_file import MarginsTable, StudyError
@@ -27,7 +30,7 @@ if TYPE_CHECKING:
     from numpy.random import Generator
 
 # What makes two traces one, and two machines one; versions of the service are what is compared.
-TRACE_KEYS = ("law", "duration_s", "seed", "num_arrivals", "items_sha256", "gold_sha256", "options")
+TRACE_KEYS = ("law", "duration_s", "seed", "num_arrivals", "mix", "items_sha256", "gold_sha256", "options")
 MACHINE_KEYS = (
     "machine",
     "cpu_model",
@@ -41,6 +44,7 @@ MACHINE_KEYS = (
 # Below saturation an open loop completes what it was offered: its throughput compares schedules, not servers.
 OPEN_MEASURES = (Measure.P50, Measure.P95, Measure.P99, Measure.GOODPUT)
 OFFLINE_MEASURES = (Measure.OFFLINE_INPUTS, Measure.OFFLINE_TOKENS)
+ALPHA = 0.05
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,13 +61,14 @@ class Against:
     """A comparison with a baseline.
 
     ``unlike``: how the measurements differ beside what is measured. ``arms``: how the arms differ, in name
-    and in the variant of each task.
+    and in the variant of each task. ``notes``: what else a reader should know before believing it.
     """
 
     changes: tuple[Change, ...]
     num_pairs: int
     unlike: tuple[str, ...]
     arms: tuple[str, ...]
+    notes: tuple[str, ...] = ()
 
     @property
     def regressed(self) -> tuple[Change, ...]:
@@ -111,10 +116,11 @@ def against(
     arms = dict.fromkeys(text for old, fresh in pairs for text in _arm_differences(old, fresh))
     usable = [(old, fresh) for old, fresh in pairs if old.valid and fresh.valid]
     return Against(
-        changes=tuple(_change(measure, usable, margins, rng) for measure in _measures(pairs)),
+        changes=_corrected([_change(measure, usable, margins, rng) for measure in _measures(pairs)]),
         num_pairs=len(usable),
         unlike=tuple(unlike),
         arms=tuple(arms),
+        notes=(*_left_out(len(pairs) - len(usable)), *_one_after_the_other(usable)),
     )
 
 
@@ -132,8 +138,42 @@ def _change(
     if not ratios:
         return Change(measure=measure, ratio=None, found=None)
     declared: Margins = measure.margins(margins)
-    found = compare([np.array(ratios)], margins=declared, direction=measure.direction, rng=rng)
+    found = compare([np.array(ratios)], margins=declared, direction=measure.direction, rng=rng, alpha=ALPHA)
     return Change(measure=measure, ratio=math.exp(sum(ratios) / len(ratios)), found=found)
+
+
+def _corrected(changes: Sequence[Change]) -> tuple[Change, ...]:
+    """Take back differences that do not survive Holm's correction over all measures."""
+    p_values = {one.measure: None if one.found is None else one.found.p_difference for one in changes}
+    adjusted = holm(p_values)
+    return tuple(_judged(change, adjusted[change.measure]) for change in changes)
+
+
+def _judged(change: Change, p_value: float | None) -> Change:
+    differs = change.found is not None and change.found.verdict in (Verdict.FASTER, Verdict.SLOWER)
+    if change.found is None or not differs or (p_value is not None and p_value < ALPHA):
+        return change
+    return replace(change, found=replace(change.found, verdict=Verdict.INCONCLUSIVE))
+
+
+def _left_out(num: int) -> Iterable[str]:
+    if num:
+        pairs = "1 pair is" if num == 1 else f"{num} pairs are"
+        yield f"{pairs} left out, since a run of it is not valid; its summary.json says why"
+
+
+def _one_after_the_other(pairs: Sequence[tuple[Summary, Summary]]) -> Iterable[str]:
+    """Say where all runs of one side were begun before any of the other."""
+    old, new = ([pair[side].started for pair in pairs] for side in (0, 1))
+    known = [[at for at in side if at is not None] for side in (old, new)]
+    if len(pairs) < 2 or any(len(side) < len(pairs) for side in known):  # noqa: PLR2004 - a turn takes two
+        return
+    first, second = sorted(known, key=min)
+    if max(first) < min(second):
+        yield (
+            "all runs of one side were made before those of the other, so that whatever changed meanwhile "
+            "counts as a difference; 'xlmr-load ab' makes the runs of two arms in turn"
+        )
 
 
 def _slowdown(change: Change) -> float:

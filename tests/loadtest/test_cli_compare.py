@@ -40,6 +40,7 @@ def compare(tmp_path: Path, new: str, *options: str) -> Result:
     [
         (1.0, 6, ["--strict"], 0, "## ✅ NO REGRESSION: B over A, 6 pairs", ("0", "0")),
         (1.2, 6, [], 4, "## ❌ REGRESSION: B over A, 6 pairs", ("3", "0")),
+        (1.2, 6, ["--fail-above", "1.1"], 4, "## ❌ REGRESSION: B over A, 6 pairs", ("3", "0")),
         (1.2, 1, [], 0, "INCONCLUSIVE: B over A, 1 pair", ("0", "4")),
         (1.2, 1, ["--strict"], 6, "INCONCLUSIVE: B over A, 1 pair", ("0", "4")),
         (1.2, 1, ["--fail-above", "1.1"], 4, "## ❌ REGRESSION: B over A, 1 pair", ("3", "1")),
@@ -76,6 +77,23 @@ def test_unlike_machines_are_refused_unless_insisted_on_and_then_told(tmp_path: 
     (suite,) = ET.fromstring((tmp_path / "ci.xml").read_text(encoding="utf-8"))  # noqa: S314 - made here
     skipped = suite.findall("testcase/skipped")
     assert "unlike: environment.num_cores: 2 against 8" in [one.get("message") for one in skipped]
+
+
+def test_a_factor_of_the_callers_own_fails_beside_a_regression(tmp_path: Path) -> None:
+    """p50 is surely slower; p95 is twice as slow on average, and scatters too much for a verdict."""
+    for side in ("old", "new"):
+        for k, scatter in enumerate((0.2, 8.0, 0.5, 9.0)):
+            p95 = scatter * 2 if side == "new" and k % 2 else 1.0
+            made = summary(group(0.01 * (1.3 if side == "new" else 1) * (1 + 0.001 * k), 0.03 * p95))
+            (tmp_path / side / str(k)).mkdir(parents=True)
+            save_summary(tmp_path / side / str(k), made)
+    junit = tmp_path / "ci.xml"
+    words = ["compare", str(tmp_path / "old"), str(tmp_path / "new"), "--junit", str(junit)]
+    done = CliRunner().invoke(app, [*words, "--fail-above", "1.5"])
+    assert done.exit_code == 4, done.output
+    (suite,) = ET.fromstring(junit.read_text(encoding="utf-8"))  # noqa: S314 - made here
+    failed = [case.get("name") for case in suite if case.find("failure") is not None]
+    assert failed == ["p50 latency", "p95 latency", "p99 latency"]
 
 
 def test_runs_that_are_not_valid_are_no_comparison(tmp_path: Path) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from loadtest.analysis.equivalence import Verdict
 from loadtest.report.records import ArmSummary, Goodput, ServedVariant
@@ -85,6 +87,53 @@ def test_what_differs_beside_what_is_measured_is_told_once() -> None:
     assert "trace.seed: 0 against 9" in found.unlike
 
 
+def test_another_mix_of_the_same_items_is_another_trace() -> None:
+    old, new = (
+        [run.model_copy(update={"trace": {**run.trace, "mix": {"tasks": mix}}}) for run in runs(1.0)]
+        for mix in ("items", "uniform")
+    )
+    assert compared(old, new).unlike == ("trace.mix.tasks: 'items' against 'uniform'",)
+
+
+def ratios_of(p50: list[float], p95: list[float]) -> Against:
+    """Compare pairs whose log ratios are these, in hundredths."""
+    new = [
+        summary(group(0.01 * math.exp(a / 100), 0.03 * math.exp(b / 100)))
+        for a, b in zip(p50, p95, strict=True)
+    ]
+    return compared([summary(group(0.01, 0.03))] * len(new), new)
+
+
+def test_a_gate_of_several_measures_has_one_chance_of_a_false_alarm() -> None:
+    """Alone its p-value is below 5 %; as the least of three it is not."""
+    slower = [-1.0, 14.0, 2.0, 11.0, 8.0, 3.0]
+    even = [9.0, -8.0, 7.0, -9.0, 8.0, -7.0]
+    found = ratios_of(slower, even)
+    p_value = stats.ttest_1samp(slower, 0).pvalue
+    assert 0.05 / 3 < p_value < 0.05
+    p50 = found.changes[0].found
+    assert p50 is not None
+    assert p50.p_difference == pytest.approx(p_value)
+    assert p50.verdict is Verdict.INCONCLUSIVE
+    assert not found.regressed
+    assert [change.measure for change in ratios_of([30.0 + x for x in slower], even).regressed] == [
+        Measure.P50
+    ]
+
+
+def at(hour: int, run: Summary) -> Summary:
+    return run.model_copy(update={"started": datetime(2026, 1, 1, hour, tzinfo=UTC)})
+
+
+def test_runs_that_were_not_made_in_turn_are_told() -> None:
+    old, new = runs(1.0, num=4), runs(1.0, num=4)
+    apart = compared([at(k, run) for k, run in enumerate(old)], [at(9 + k, run) for k, run in enumerate(new)])
+    (note,) = apart.notes
+    assert note.startswith("all runs of one side were made before those of the other")
+    in_turn = [(at(2 * k, a), at(2 * k + 1, b)) for k, (a, b) in enumerate(zip(old, new, strict=True))]
+    assert compared([a for a, _ in in_turn], [b for _, b in in_turn]).notes == ()
+
+
 def serving(runs: list[Summary], arm: str, variant: str) -> list[Summary]:
     """Return the runs as of an arm whose XNLI a variant answers."""
     of_arm = {
@@ -135,6 +184,7 @@ def test_a_pair_with_a_run_that_is_not_valid_does_not_speak() -> None:
     found = compared(runs(1.0), [*runs(1.0, num=5), *runs(5.0, num=1, valid=False)])
     assert found.num_pairs == 5
     assert not found.regressed
+    assert found.notes == ("1 pair is left out, since a run of it is not valid; its summary.json says why",)
     with pytest.raises(StudyError, match="6 runs cannot be paired with 5"):
         compared(runs(1.0), runs(1.0, num=5))
 
