@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 from scipy import stats
+from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.power import TTestPower
 
 from loadtest.analysis.aa import noise_floor
@@ -165,6 +166,42 @@ def test_tasks_and_languages_are_corrected_for_how_many_they_are(study_of: Calla
     assert all(c.marked and c.word is VerdictWord.SLOWER for c in (*tasks, *languages))
 
 
+@pytest.mark.parametrize(
+    ("family", "method"), [("tasks", "holm"), ("languages", "fdr_bh"), ("cells", "fdr_bh")]
+)
+def test_each_family_is_corrected_by_its_own_method_and_what_fails_it_is_inconclusive(
+    study_of: Callable[[str], Study], family: str, method: str
+) -> None:
+    """Twelve of a kind, each with its own Student's t: which of them survive is told by statsmodels."""
+    design = DESIGN.replace("pairs = 10", "pairs = 6", 1)
+    away = stats.zscore([-1.0, 14.0, 2.0, 11.0, 8.0, 3.0], ddof=1)
+    t_values = (0.2, -0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 2.8, 2.9, 4.0, -6.0, 9.0)
+
+    def run(block: Block, _: np.random.Generator) -> Summary:
+        differs = 0.1 * (block.side is Side.ARM)
+        groups = {
+            f"{t:.1f}": group(0.02 * math.exp(differs * (away[block.pair % 6] + t / math.sqrt(6))))
+            for t in t_values
+        }
+        made = summary(group(0.02), by_task=groups, by_language=groups)
+        return made.model_copy(update={"by_task_language": {name: {"en": groups[name]} for name in groups}})
+
+    study = study_of(design)
+    judging = Comparer(runs=observed(study, run), declared=study.declared, rng=np.random.default_rng(1))
+    found = getattr(judging, family)("new")
+    alone = [stats.ttest_1samp(one.pair_log_ratios, 0).pvalue for one in found]
+    adjusted = multipletests(alone, method=method)[1]
+    assert [one.p_value for one in found] == pytest.approx(adjusted.tolist())
+    words = [
+        "inconclusive" if p >= 0.05 else "slower" if (one.log_ratio or 0) > 0 else "faster"
+        for one, p in zip(found, adjusted, strict=True)
+    ]
+    assert [one.word.value for one in found] == words
+    assert [one.marked for one in found] == [word != "inconclusive" for word in words]
+    taken_back = sum(p < 0.05 <= q for p, q in zip(alone, adjusted, strict=True))
+    assert (taken_back, sum(p < 0.05 for p in alone)) == (3 if method == "holm" else 2, 5)
+
+
 def test_a_reference_that_differs_from_itself_silences_the_study(study_of: Callable[[str], Study]) -> None:
     study = study_of(DESIGN)
     steady = server({}, noise=0.005)
@@ -183,6 +220,25 @@ def test_a_reference_that_differs_from_itself_silences_the_study(study_of: Calla
     assert controls.problems[0] == "the reference differs from itself in p50 latency (slower)"
     primaries = [c for c in judging.overall("new") if c.primary]
     assert word_of(primaries, controls.problems) is VerdictWord.INVALID
+
+
+def test_both_measures_of_a_control_share_one_chance_of_a_false_alarm(
+    study_of: Callable[[str], Study],
+) -> None:
+    """Six pairs whose p50 alone is below 5 %, and of two measures is not."""
+    away = dict(enumerate((-0.01, 0.14, 0.02, 0.11, 0.08, 0.03)))
+    assert 0.025 < stats.ttest_1samp(list(away.values()), 0).pvalue < 0.05
+
+    def run(block: Block, _: np.random.Generator) -> Summary:
+        differs = block.phase is Phase.AA and block.side is Side.ARM
+        p50 = 0.02 * math.exp(away[block.pair] * differs)
+        return summary(group(p50, 0.05 * (1 + 0.2 * (-1) ** block.pair * differs), inputs_per_s=50.0))
+
+    study = study_of(DESIGN.replace("pairs = 10", "pairs = 6"))
+    judging = Comparer(runs=observed(study, run), declared=study.declared, rng=np.random.default_rng(1))
+    controls = judge_controls(judging)
+    assert [one.word for one in controls.aa] == [VerdictWord.INCONCLUSIVE] * 2
+    assert controls.problems == ()
 
 
 POSITIVE = (
@@ -254,11 +310,11 @@ def paragraph_of(controls: Controls, *primaries: Comparison) -> str:
         ),
         (
             {"log_ratio": 0.0, "num_pairs": 1},
-            "P50: 1.000 times the reference's, without an interval: it takes 2 pairs, and there is 1.",
+            "P50: 1.000 times the reference's, without an interval: it takes 2 pairs, not 1.",
         ),
         (
             {"log_ratio": 0.0, "num_pairs": 5, "measure": "capacity"},
-            "P50: 1.000 times the reference's, without an interval: it takes 6 pairs, and there are 5.",
+            "P50: 1.000 times the reference's, without an interval: it takes 6 pairs, not 5.",
         ),
         (
             {"log_ratio": None, "num_pairs": 9, "measure": "capacity"},
