@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from loadtest.datasets.tasks import Task
 from loadtest.trace.mix import ITEMS
 
 if TYPE_CHECKING:
@@ -17,7 +18,13 @@ if TYPE_CHECKING:
 def departures(declared: StudyFile, made: Made) -> tuple[str, ...]:
     """Return every sentence, those of the machine first."""
     summaries = [run.summary for run in made.blocks]
-    return (*_unpinned(declared), *_mixed(declared), *doubtful(made), *_left_out(summaries))
+    return (
+        *_unpinned(declared),
+        *_mixed(declared),
+        *doubtful(made),
+        *_translated(made),
+        *_left_out(summaries),
+    )
 
 
 def doubtful(made: Made) -> Iterable[str]:
@@ -51,6 +58,16 @@ def _mixed(declared: StudyFile) -> Iterable[str]:
         yield (
             "Loads are shares of the rate at which all items sent at once are answered, reckoned for a mix "
             f"of tasks {wanted.task_mix!r} and languages {wanted.language_mix!r} by unloaded service times."
+        )
+
+
+def _translated(made: Made) -> Iterable[str]:
+    """Say where items that hang together are counted as if they did not."""
+    languages = {code for one in made.unloaded.values() for code in one.by_task_language.get(Task.MLQA, {})}
+    if len(languages) > 1:
+        yield (
+            "MLQA asks one question in four languages on average, and each counts by itself: the interval of "
+            "its score's difference is narrower than it should be."
         )
 
 

@@ -1,8 +1,10 @@
 """Which arm answers better: the same items, answered by both unloaded, compared task by task. Pure.
 
-Accuracy is tested by McNemar; QA, retrieval and tagging by swapping the arms item by item; intervals are of
-what items gain and lose. Where a task's items are translations of each other, an item in all its languages is
-one unit. Holm over tasks. A score of a synthetic variant says nothing, and the report says that.
+What is right or wrong is tested by McNemar; other scores by swapping the arms unit by unit; intervals are of
+what units gain and lose. Where a task's items are translations of each other, an item in all its languages is
+one unit. MLQA's questions are translations too, of other languages each; which ones are one question a trace
+does not hold, and so each counts by itself (``departures`` says so). Holm over tasks. A score of a synthetic
+variant says nothing, and the report says that.
 """
 
 from __future__ import annotations
@@ -28,9 +30,12 @@ if TYPE_CHECKING:
 # A point of a score either way; the benchmark itself reports to a tenth of one.
 QUALITY_MARGIN = 0.01
 
+RIGHT_OR_WRONG = frozenset({Metric.ACCURACY, Metric.RETRIEVAL_ACCURACY})
+
 # Line i of one language translates line i of another.
-# Source: Conneau et al. 2018 (XNLI), Ponti et al. 2020 (XCOPA), Artetxe et al. 2020 (XQuAD).
-PARALLEL = frozenset({Task.XNLI, Task.XCOPA, Task.XQUAD})
+# Source: Conneau et al. 2018 (XNLI), Ponti et al. 2020 (XCOPA), Artetxe et al. 2020 (XQuAD), Roy et al. 2020
+# (LAReQA, whose questions are XQuAD's; where a language lacks one, those after it are put with others).
+PARALLEL = frozenset({Task.XNLI, Task.XCOPA, Task.XQUAD, Task.LAREQA})
 
 
 def compare_quality(
@@ -63,7 +68,8 @@ def _by_task(scores: Iterable[Score]) -> dict[str, tuple[Metric, dict[str, ItemS
 def _compare(
     task: str, metric: Metric, pairs: list[tuple[ItemScore, ItemScore]], rng: Generator, alpha: float
 ) -> Found:
-    if metric is Metric.ACCURACY and task not in PARALLEL:
+    units = [ours.item.rpartition("/")[2] for ours, _ in pairs] if task in PARALLEL else None
+    if metric in RIGHT_OR_WRONG and (units is None or len(set(units)) == len(units)):
         correct = np.array([[score.is_correct for score in pair] for pair in pairs])
         return compare_accuracy(correct[:, 0], correct[:, 1], margin=QUALITY_MARGIN, alpha=alpha)
     counted = all(score.counts is not None for pair in pairs for score in pair)
@@ -75,7 +81,7 @@ def _compare(
         micro_f1 if counted else mean_score,
         margin=QUALITY_MARGIN,
         rng=rng,
-        clusters=[ours.item.rpartition("/")[2] for ours, _ in pairs] if task in PARALLEL else None,
+        clusters=units,
         alpha=alpha,
     )
 
