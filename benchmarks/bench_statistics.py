@@ -83,6 +83,13 @@ PRINTED = (
         "accuracy, score, F1 difference",
     ),
     (
+        "answer, A/A",
+        "spread of a pair or restart, of p50",
+        "chi-square, for about normal log ratios",
+        "2 pairs or restarts",
+        "A/A: spread of a pair",
+    ),
+    (
         "answer, tokens",
         "cost of a token",
         "HC3, Bell and McCaffrey's degrees",

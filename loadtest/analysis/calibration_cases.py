@@ -51,7 +51,8 @@ def cases() -> tuple[Case, ...]:
         Case(name="restarts: Student, 5 x 4", nominal=0.95, trial=_pairs(5, 4, _normal)),
         Case(name="A/A: no false alarm, drift", nominal=0.95, trial=_aa),
         Case(name="A/A: no false alarm, restarts", nominal=0.95, trial=_aa_restarts),
-        Case(name="A/A: spread of a pair", nominal=0.95, trial=_spread),
+        Case(name="A/A: spread of a pair", nominal=0.95, trial=_spread(10)),
+        Case(name="A/A: spread of a pair, 2 pairs", nominal=0.95, trial=_spread(2)),
         Case(name="sign flips silent", nominal=0.95, trial=_sign_flips),
         Case(name="equivalence not claimed at the margin", nominal=0.95, trial=_at_the_margin),
         Case(name="offline rate: Student on logarithms, 4 runs", nominal=0.95, trial=offline_rate(4)),
@@ -143,8 +144,11 @@ def _aa_restarts(rng: Generator) -> bool:
     return _rehearsed(truth, rng).verdict not in (Verdict.FASTER, Verdict.SLOWER)
 
 
-def _spread(rng: Generator) -> bool:
-    return not spread_interval(0.05 * rng.standard_normal(10), 0.95).excludes(0.05)
+def _spread(num_pairs: int) -> Trial:
+    def trial(rng: Generator) -> bool:
+        return not spread_interval(0.05 * rng.standard_normal(num_pairs), 0.95).excludes(0.05)
+
+    return trial
 
 
 def _sign_flips(rng: Generator) -> bool:
