@@ -10,6 +10,7 @@ to look a metric up in.
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from contextlib import suppress
 from dataclasses import dataclass
@@ -237,6 +238,7 @@ class Metrics:
             "The 90th percentile of the latest prediction errors, of the worst shape.",
             registry=registry,
         )
+        self._cost_error.set(math.nan)  # unknown at first, and zero would say that predictions are perfect
 
     def _make_variant_metrics(self) -> None:
         registry = self._registry

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 import subprocess
 from dataclasses import replace
@@ -192,6 +193,16 @@ def test_a_canary_is_told_as_it_was_last_seen_and_its_checks_are_counted(
     assert read("xlmr_canary_max_relative_error_ratio", {"variant": "v"}) == 0.5
 
 
+def test_an_error_of_predictions_that_nobody_knows_yet_is_no_number(
+    registry: CollectorRegistry, metrics: Metrics
+) -> None:
+    metrics.read(reading(cost_error_p90=None), ready=True)
+    assert math.isnan(registry.get_sample_value("xlmr_cost_error_p90_ratio") or 0.0)
+    metrics.read(reading(), ready=True)
+    metrics.read(reading(cost_error_p90=None), ready=True)  # of weights that have just come
+    assert registry.get_sample_value("xlmr_cost_error_p90_ratio") == 0.25
+
+
 def test_gauges_are_what_was_read_last(registry: CollectorRegistry, metrics: Metrics) -> None:
     metrics.read(reading(), ready=True)
     read = registry.get_sample_value
@@ -305,9 +316,10 @@ def test_every_series_stands_at_zero_before_any_traffic(
             assert ("xlmr_stage_duration_seconds_count", *sorted([variant, stage.value])) in series
     for reason in REASONS:
         assert ("xlmr_rejected_total", reason) in series
-    # What is known from the moment that a variant is loaded.
+    # What is known from the moment that a variant is loaded, and what nobody can know yet.
     loaded = ("_created", "_info", "_bytes", "_loads_total", "canary_ok", "parity_max_relative_error_ratio")
-    counted = [sample for sample in samples if not sample.name.endswith(loaded)]
+    told = (*loaded, "cost_error_p90_ratio")
+    counted = [sample for sample in samples if not sample.name.endswith(told)]
     assert {sample.value for sample in counted} == {0.0}
 
 
