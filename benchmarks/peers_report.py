@@ -132,8 +132,9 @@ _ANSWERS = (
 _SERVERS = (
     "All have the same checkpoints, tokenizer and client and run alone, on the same cores as the client. "
     "Peers get the service's wait policy of OpenMP threads (GOMP_SPINCOUNT); the service runs with its "
-    "defaults. Memory: all processes with both checkpoints loaded, shared pages once. Start: until both "
-    "answer. CPU: of labels of XNLI's pairs with 16 requests under way."
+    "defaults. Memory: all processes with both checkpoints loaded, shared pages once; the service's "
+    "holds pages of the checkpoints' files that were read once, to be packed, which the kernel takes back "
+    "when it needs room. Start: until both answer. CPU: of labels of XNLI's pairs with 16 requests under way."
 )
 _TRIALS = (
     "Labels at 16 requests under way; a peer gets the settings with the best geometric mean of both. They "
