@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+import os
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from loadtest.driver.job import RequestFailedError, _recorder
+from loadtest.driver.job import RequestFailedError, _recorder, _write_all
 from loadtest.driver.plan import Mode, Plan
 from loadtest.driver.spool import Record, SpoolWriter, read_records
 from loadtest.driver.tally import Tally
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 PLAN = Plan(
     target="http://h:1",
@@ -59,3 +63,25 @@ def test_locust_counts_from_the_intended_instant(
     assert isinstance(said["exception"], RequestFailedError) == bool(error)
     counted = latency.distribution()
     assert (sum(counted.counts), counted.sum_us) == ((0, 0) if response_ms is None else (1, 1_500_000))
+
+
+def test_a_piece_is_appended_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A disk may take a part before it is full; with room again, half a record would spoil all behind it."""
+    path = tmp_path / "spool"
+    write = os.write
+    room = [3]
+
+    def write_little(fd: int, data: bytes) -> int:
+        if not room:
+            raise OSError(28, "No space left on device")
+        return write(fd, bytes(data)[: room.pop()])
+
+    with path.open("ab", buffering=0) as file:
+        _write_all(file.fileno(), b"first ")
+        monkeypatch.setattr(os, "write", write_little)
+        with pytest.raises(OSError, match="No space left"):
+            _write_all(file.fileno(), b"second ")
+        assert path.read_bytes() == b"first "
+        monkeypatch.undo()
+        _write_all(file.fileno(), b"second")
+    assert path.read_bytes() == b"first second"
