@@ -6,6 +6,8 @@ while there is no backend, and ends when the supervisor says so.
 
 from __future__ import annotations
 
+import socket
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from service.app import create_app, create_front_end
@@ -14,7 +16,6 @@ from service.processes.superior import Superior, begin_child
 from service.server import DrainingServer, server_config
 
 if TYPE_CHECKING:
-    import socket
     from pathlib import Path
     from types import FrameType
 
@@ -93,7 +94,14 @@ class _ManagedServer(DrainingServer):
         await super().startup(sockets)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """End the app; what it has counted goes to the supervisor."""
+        """End the app; what it has counted goes to the supervisor.
+
+        Nobody may connect any more, although the supervisor still holds the socket: who did would wait, and
+        then be cut off with a request sent.
+        """
+        for sock in sockets or ():
+            with suppress(OSError):  # it does not listen any more
+                sock.shutdown(socket.SHUT_RDWR)
         await super().shutdown(sockets)
         await self._superior.leave()
 
