@@ -78,7 +78,7 @@ class Comparer:
                 Topic(measure=Measure.OFFLINE_INPUTS, arm=arm, primary=True),
                 Topic(measure=Measure.OFFLINE_TOKENS, arm=arm),
             ]
-        return [self.one(topic, lambda summary: summary.overall) for topic in topics]
+        return in_sequence([self.one(topic, lambda summary: summary.overall) for topic in topics])
 
     def tasks(self, arm: str) -> list[Comparison]:
         """Compare the p50 latency of each task at the declared load."""
@@ -165,6 +165,16 @@ def group_of(summary: Summary, task: str | None, language: str | None) -> Group 
     if language is None:
         return summary.by_task.get(task)
     return summary.by_task_language.get(task, {}).get(language)
+
+
+def in_sequence(found: Sequence[Comparison]) -> list[Comparison]:
+    """Take the mark of a claim from primaries that follow one that is not different: none is made of them."""
+    holds = True
+    kept = []
+    for one in found:
+        kept.append(one.model_copy(update={"marked": one.marked and holds}) if one.primary else one)
+        holds = holds and (not one.primary or one.word in DIFFERENT)
+    return kept
 
 
 def corrected(

@@ -156,12 +156,20 @@ def _span(low: float, high: float) -> str:
 
 
 def _pairs(word: VerdictWord, primaries: Sequence[Comparison]) -> str:
-    needed = [
-        c.num_pairs_needed for c in primaries if c.word is VerdictWord.INCONCLUSIVE and c.num_pairs_needed
-    ]
+    open_ones = [c for c in primaries if c.word is VerdictWord.INCONCLUSIVE]
+    needed = [c.num_pairs_needed for c in open_ones if c.num_pairs_needed]
     if word is not VerdictWord.INCONCLUSIVE or not needed:
         return ""
-    return f"About {max(needed)} pairs in all would settle it, were these estimates true."
+    if len(needed) == len(open_ones):
+        return f"About {max(needed)} pairs in all would settle it, were these estimates true."
+    told, others = (
+        " and ".join(c.name for c in open_ones if bool(c.num_pairs_needed) is known)
+        for known in (True, False)
+    )
+    return (
+        f"About {max(needed)} pairs in all would settle {told}, were these estimates true; what would settle "
+        f"{others} cannot be told."
+    )
 
 
 def _controls(controls: Controls) -> str:

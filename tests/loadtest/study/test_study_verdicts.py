@@ -222,6 +222,33 @@ def test_a_reference_that_differs_from_itself_silences_the_study(study_of: Calla
     assert word_of(primaries, controls.problems) is VerdictWord.INVALID
 
 
+def test_a_primary_after_one_that_is_not_different_bears_no_mark(study_of: Callable[[str], Study]) -> None:
+    def run(block: Block, rng: np.random.Generator) -> Summary:
+        slower = 1.5 if block.side is Side.ARM else 1.0
+        noise = rng.lognormal(0, 0.3)
+        return summary(group(0.02 * noise, 0.05 * slower * rng.lognormal(0, 0.01), inputs_per_s=50 / slower))
+
+    study = study_of(DESIGN)
+    judging = Comparer(runs=observed(study, run), declared=study.declared, rng=np.random.default_rng(1))
+    primaries = [one for one in judging.overall("new") if one.primary]
+    words = [VerdictWord.INCONCLUSIVE, VerdictWord.SLOWER, VerdictWord.SLOWER]
+    assert [(one.word, one.marked) for one in primaries] == [(word, False) for word in words]
+    others = [one for one in judging.overall("new") if one.measure == "p95 latency" and not one.primary]
+    assert all(one.marked for one in others)
+
+
+def test_pairs_are_told_for_what_they_would_settle() -> None:
+    p50, p95 = said("inconclusive", "inconclusive")
+    settled = p50.model_copy(update={"name": "p50 latency", "num_pairs_needed": 8})
+    no_figure = p95.model_copy(update={"name": "p95 latency", "num_pairs_needed": None})
+    silent = Controls(aa=(), noise=None, positive=None)
+    both = paragraph_of(silent, settled, settled.model_copy(update={"num_pairs_needed": 9}))
+    assert "About 9 pairs in all would settle it, were these estimates true." in both
+    one = paragraph_of(silent, settled, no_figure)
+    assert "About 8 pairs in all would settle p50 latency, were these estimates true; " in one
+    assert "what would settle p95 latency cannot be told." in one
+
+
 def test_both_measures_of_a_control_share_one_chance_of_a_false_alarm(
     study_of: Callable[[str], Study],
 ) -> None:
