@@ -7,6 +7,7 @@ paper. Legends are HTML, where they wrap; inside a drawing only axes have text.
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
 from dataclasses import dataclass
@@ -57,6 +58,7 @@ CHARACTER_WIDTH = 7.4
 measures with a narrower one, so room for labels is reserved rather than measured."""
 
 FEW_DECADES = 2
+FEWEST_TICKS = 3
 
 SERIES = (Paint.SERIES_1, Paint.SERIES_2, Paint.SERIES_3, Paint.SERIES_4)
 
@@ -120,11 +122,19 @@ def label_room(labels: Iterable[str]) -> int:
 
 
 def log_ticks(low: float, high: float, *, dense: bool = True) -> list[float]:
-    """Return ticks at 1, 2 and 5 of each decade in ``low .. high``; at 1 alone where they would crowd."""
+    """Return ticks at 1, 2 and 5 of each decade in ``low .. high``.
+
+    At 1 alone where they would crowd, and at every digit where else there would be fewer than three.
+    """
     first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
     few = math.log10(high / low) <= FEW_DECADES
     steps = (1, 2, 5) if few or (dense and last - first <= 2 * FEW_DECADES) else (1,)
-    ticks = [step * 10.0**power for power in range(first, last + 1) for step in steps]
+    ticks = _at(steps, range(first, last + 1), low, high)
+    return ticks if len(ticks) >= FEWEST_TICKS else _at(range(1, 10), range(first, last + 1), low, high)
+
+
+def _at(steps: Iterable[int], powers: Iterable[int], low: float, high: float) -> list[float]:
+    ticks = [step * 10.0**power for power, step in itertools.product(powers, steps)]
     return [tick for tick in ticks if low <= tick <= high]
 
 
@@ -177,7 +187,8 @@ _IDS = re.compile(r'(id="|url\(#)([A-Za-z_]\w*)')
 _FONT = re.compile(
     r' font-family="[^"]*"| font-weight="normal"| opacity="1"'
 )  # said once, in the page's style
-_LONG_NUMBER = re.compile(r"(\d+\.\d{2})\d+")
+# Of coordinates; what stands between tags is read by people, and 0.002 s is not 0.00.
+_LONG_NUMBER = re.compile(r">[^<]*<|(\d+\.\d{2})\d+")
 
 
 def _inline(document: str, key: str) -> str:
@@ -189,7 +200,7 @@ def _inline(document: str, key: str) -> str:
     body = document[size.end() :]
     for pattern in (_EMPTY_PARTS, _ROLES, _UNLABELLED, _FONT):
         body = pattern.sub("", body)
-    body = _LONG_NUMBER.sub(r"\1", _IDS.sub(rf"\1{key}-\2", body))
+    body = _LONG_NUMBER.sub(lambda found: found[1] or found[0], _IDS.sub(rf"\1{key}-\2", body))
     for paint in Paint:
         body = body.replace(paint.placeholder, f"var(--{paint})")
     head = (

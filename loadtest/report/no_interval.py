@@ -83,5 +83,4 @@ def _probe(one: Probe) -> str:
 
 def _too_few(num: int, least: int, noun: str) -> str:
     """Say that so many are too few for an interval; nothing where they are not."""
-    are = "there is 1" if num == 1 else f"there are {num:,}"
-    return f"it takes {plural(least, noun)}, and {are}" if num < least else ""
+    return f"it takes {plural(least, noun)}, not {num:,}" if num < least else ""

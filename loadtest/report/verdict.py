@@ -49,6 +49,8 @@ def strip_of(summary: Summary, study: StudyRecord | None = None) -> Strip:
         if not study.valid:
             return Strip(tone=Tone.WARN, word="invalid", sentence=_first(study.reasons))
         word = study.verdict.word
+        if len(study.arms) == 1:  # a search for its capacity, which compares nothing
+            return Strip(tone=Tone.NEUTRAL, word="capacity", sentence=study.verdict.sentence)
         return Strip(tone=STUDY_TONES[word], word=word.value, sentence=study.verdict.sentence)
     if not summary.valid:
         return Strip(tone=Tone.WARN, word="invalid", sentence=_first(summary.reasons))

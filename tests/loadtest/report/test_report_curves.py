@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from loadtest.report.chart_style import log_ticks
 from loadtest.report.chart_time import ArmSlices, time_figure
 from loadtest.report.curves import MAX_POINTS, latency_curve, tail_of
 from loadtest.report.slices import mean_in_flight, time_slices
@@ -121,3 +123,33 @@ def test_requests_due_at_once_have_no_course_of_latency_to_draw() -> None:
 
 def test_no_request_is_no_slice() -> None:
     assert time_slices(samples([], [], [])) == ()
+
+
+def test_ticks_of_a_short_course_are_told_apart() -> None:
+    brief = samples([k / 1000 for k in range(20)], [0.001] * 20, [False] * 20)
+    figure = time_figure([ArmSlices(arm="a", slices=time_slices(brief))])
+    ticks = re.findall(r">(0(?:\.\d+)?)<", figure.wide)
+    assert {"0.004", "0.008", "0.016"} <= set(ticks)
+    assert "0.00" not in ticks
+    long = samples([float(k) for k in range(500)], [0.1] * 500, [False] * 500)
+    course = time_figure([ArmSlices(arm="a", slices=time_slices(long))])
+    assert ">100<" in course.wide
+    assert "e+" not in course.wide
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "dense", "ticks"),
+    [
+        (12, 38, True, [20, 30]),
+        (40, 90, True, [40, 50, 60, 70, 80, 90]),
+        (9, 1100, True, [10, 20, 50, 100, 200, 500, 1000]),
+        (1, 2e4, False, [1, 10, 100, 1000, 10_000]),
+    ],
+)
+def test_a_logarithmic_axis_has_ticks_to_read_it_by(
+    low: float,
+    high: float,
+    dense: bool,  # noqa: FBT001 - a column of the table
+    ticks: list[float],
+) -> None:
+    assert log_ticks(low, high, dense=dense) == pytest.approx(ticks)

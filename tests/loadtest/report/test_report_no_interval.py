@@ -81,14 +81,14 @@ def found(
     ("figure", "reason"),
     [
         (compared("p95 latency", 0, None), "no valid pair has this figure in both runs"),
-        (compared("p95 latency", 1), "it takes 2 pairs, and there is 1"),
+        (compared("p95 latency", 1), "it takes 2 pairs, not 1"),
         (compared("p95 latency", 2), "the record does not say why"),
         (compared("p95 latency", 1, interval=INTERVAL), ""),
         (compared("capacity", 12, None), "no line was fitted to both arms' probes"),
-        (compared("capacity", 5), "it takes 6 pairs, and there are 5"),
+        (compared("capacity", 5), "it takes 6 pairs, not 5"),
         (compared("capacity", 6), "the record does not say why"),
         (compared("capacity", 6, interval=INTERVAL), ""),
-        (found(Method.LOGISTIC, 5, 6), "it takes 12 probes, and there are 11"),
+        (found(Method.LOGISTIC, 5, 6), "it takes 12 probes, not 11"),
         (found(Method.LOGISTIC, 6, 6), "its runs scatter too much"),
         (found(Method.LOGISTIC, 6, 6, interval=INTERVAL), ""),
         (found(Method.BRACKET, 1), "it lies too near to an end of the probed rates"),
@@ -96,13 +96,13 @@ def found(
         (found(Method.BELOW, 18, rate=None), "it lies below every probed rate"),
         (found("not found: a search's own probes", 1, rate=None), "no capacity was found"),
         (found("another way", 1), "the record does not say why"),
-        (Offline(arm="a", num_runs=1, inputs_per_s=9, tokens_per_s=90), "it takes 2 runs, and there is 1"),
+        (Offline(arm="a", num_runs=1, inputs_per_s=9, tokens_per_s=90), "it takes 2 runs, not 1"),
         (Offline(arm="a", num_runs=2, inputs_per_s=9, tokens_per_s=90), "a run answered nothing"),
         (
             Offline(arm="a", num_runs=2, inputs_per_s=9, inputs_interval=INTERVAL, tokens_per_s=0),
             "a run counted no tokens",
         ),
-        (probe(2), "it takes 3 runs, and there are 2"),
+        (probe(2), "it takes 3 runs, not 2"),
         (probe(3), "the record does not say why"),
         (probe(3, latency_s=None), "a run has no such percentile"),
         (probe(3, interval=INTERVAL), ""),
@@ -149,7 +149,7 @@ def seen_by(shares: Sequence[tuple[float, ...]]) -> Capacity:
     ("seen", "reason"),
     [
         (sweep(2, 0.99, 0.98, 0.97, 0.96, 0.94, 0.90), ""),
-        (sweep(1, 0.99, 0.98, 0.97, 0.96, 0.94, 0.90), "it takes 12 probes, and there are 6"),
+        (sweep(1, 0.99, 0.98, 0.97, 0.96, 0.94, 0.90), "it takes 12 probes, not 6"),
         (seen_by(SCATTERED), "its runs scatter too much"),
         (sweep(1, 0.99, 0.99, 0.2, 0.2, 0.2), ""),
         (sweep(3, 0.99, 0.2, 0.2, 0.2, 0.2), "it lies too near to an end of the probed rates"),
@@ -175,14 +175,14 @@ def test_the_sweeps_caption_says_why_points_and_capacities_have_no_interval(reco
     bare = found(Method.LOGISTIC, 2, 3)
     few = sweep_figure([bare, *record.capacities])
     assert few is not None
-    assert "Some points have no interval: it takes 3 runs, and there are 2." in few.caption
-    assert "a has no interval of its capacity: it takes 12 probes, and there are 5." in few.caption
+    assert "Some points have no interval: it takes 3 runs, not 2." in few.caption
+    assert "a has no interval of its capacity: it takes 12 probes, not 5." in few.caption
     assert "english-intermediate has no interval" not in few.caption
 
     alone = sweep_figure([bare.model_copy(update={"probes": (probe(1), probe(2, latency_s=None))})])
     assert alone is not None
     assert "A bar is" not in alone.caption
-    assert "Points have no interval: it takes 3 runs, and there is 1." in alone.caption
+    assert "Points have no interval: it takes 3 runs, not 1." in alone.caption
     assert "A rate has no point where one of its runs has no such percentile." in alone.caption
     assert "shaded strip" not in alone.caption
 
@@ -209,17 +209,17 @@ def test_the_page_and_markdown_print_reasons_and_levels(
     save_study(tmp_path, told)
     write_report(tmp_path)
     page = re.sub(r"<[^>]+>", "", (tmp_path / "report.html").read_text())
-    assert "none: it takes 2 pairs, and there is 1" in page
-    assert "none: it takes 6 pairs, and there are 4" in page
-    assert "none: it takes 12 probes, and there are 4" in page
-    assert page.count("none: it takes 2 runs, and there is 1") == 2  # inputs and tokens
+    assert "none: it takes 2 pairs, not 1" in page
+    assert "none: it takes 6 pairs, not 4" in page
+    assert "none: it takes 12 probes, not 4" in page
+    assert page.count("none: it takes 2 runs, not 1") == 2  # inputs and tokens
     assert "97.5% interval" in page
     assert "logistic fit of attainment on rate; 4 probes" in page
 
     written = markdown_of(read_summary(tmp_path), "x", told)
     assert "| comparison | ratio | 97.5% interval | pairs | verdict |" in written
-    assert "none: it takes 2 pairs, and there is 1 | 1 |" in written
-    assert "none: it takes 6 pairs, and there are 4 | 4 |" in written
+    assert "none: it takes 2 pairs, not 1 | 1 |" in written
+    assert "none: it takes 6 pairs, not 4 | 4 |" in written
 
 
 @pytest.mark.parametrize(

@@ -20,8 +20,9 @@ from loadtest.report.chart_style import Paint
 from loadtest.report.heat_map import heat_maps, task_title
 from loadtest.report.html import signs, write_report
 from loadtest.report.study_files import read_record
+from loadtest.report.study_record import Verdict, VerdictWord
 from loadtest.report.summary import read_summary, write_summary
-from loadtest.report.verdict import strip_of
+from loadtest.report.verdict import Strip, Tone, strip_of
 from loadtest.trace.samples import read_samples, write_samples
 
 if TYPE_CHECKING:
@@ -263,6 +264,17 @@ def test_the_verdict_follows_validity_first_and_objectives_second(
     summary = write_summary(make_run(tmp_path, **FEW, info=info))
     strip = strip_of(summary)
     assert f"{strip.word} {strip.sentence}".startswith(verdict)
+
+
+def test_a_search_for_one_arms_capacity_is_no_inconclusive_comparison(reported_study: Path) -> None:
+    record, summary = read_record(reported_study / "study.json"), read_summary(reported_study)
+    verdict = Verdict(word=VerdictWord.INCONCLUSIVE, sentence="a answers 9.", paragraph="a answers 9.")
+    compared = record.model_copy(update={"verdict": verdict})
+    assert strip_of(summary, compared).word == "inconclusive"
+    alone = compared.model_copy(update={"arms": compared.arms[:1], "comparisons": ()})
+    assert strip_of(summary, alone) == Strip(tone=Tone.NEUTRAL, word="capacity", sentence="a answers 9.")
+    stopped = alone.model_copy(update={"valid": False, "reasons": ("It ended.",)})
+    assert strip_of(summary, stopped).word == "invalid"
 
 
 def test_an_invalid_run_says_so_on_its_page(make_run: Callable[..., Path], tmp_path: Path) -> None:

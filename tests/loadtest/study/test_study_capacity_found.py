@@ -50,8 +50,8 @@ def test_a_capacity_without_an_interval_says_so() -> None:
     (found,) = capacities(swept((0.1, 0.05, 0.4, 0.05, 0.2)), target_of("p95<200ms"))
     bare = found.model_copy(update={"rate_per_s": 12.5, "interval": None, "method": Method.LOGISTIC.value})
     assert capacity_answer("old", bare, "p95<200ms").sentence == (
-        "old answers 12.5 requests a second under p95<200ms, without an interval: it takes 12 probes, and "
-        "there are 5. Make longer probes or more of them."
+        "old answers 12.5 requests a second under p95<200ms, without an interval: it takes 12 probes, not 5. "
+        "Make longer probes or more of them."
     )
 
 
