@@ -77,6 +77,6 @@ def _row(vectors: NDArray[np.float32] | None, text: str) -> Answer:
 def _object(text: str) -> Answer:
     try:
         found: Any = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
