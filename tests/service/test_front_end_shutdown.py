@@ -12,6 +12,8 @@ import uvicorn
 from service.processes.front_end import _ManagedServer
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from starlette.types import Receive, Scope, Send
 
     from service.processes.orders import Order
@@ -42,8 +44,22 @@ async def nothing(scope: Scope, receive: Receive, send: Send) -> None:
     """Answer nobody: nobody asks."""
 
 
-async def test_who_comes_too_late_is_refused_at_once() -> None:
-    listener = socket.create_server(("127.0.0.1", 0))
+@pytest.fixture
+def listener() -> Iterator[socket.socket]:
+    """A socket that listens at a port of its own choice, as the supervisor makes them.
+
+    A port that the system chose is given back when the socket listens no more, and anybody may then have it.
+    """
+    with socket.socket() as keeper, socket.socket() as listener:
+        for one in (keeper, listener):
+            one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        keeper.bind(("127.0.0.1", 0))
+        listener.bind(keeper.getsockname())
+        listener.listen()
+        yield listener
+
+
+async def test_who_comes_too_late_is_refused_at_once(listener: socket.socket) -> None:
     superior = Told()
     server = _ManagedServer(
         uvicorn.Config(nothing, lifespan="off", log_config=None),
