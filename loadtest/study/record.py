@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from loadtest.report.study_record import StudyArm, StudyRecord
 from loadtest.study.answer_scores import quality_of
 from loadtest.study.capacity_found import capacities, probed_so_far, ratio
-from loadtest.study.comparisons import Comparer
+from loadtest.study.comparisons import Comparer, in_sequence
 from loadtest.study.controls import judge_controls
 from loadtest.study.departures import departures, doubtful
 from loadtest.study.offline_rates import offline_rates
@@ -40,7 +40,7 @@ def build_record(study: Study, folder: StudyFolder, made: Made, target: Target, 
     comparer = Comparer(runs=made.blocks, declared=declared, rng=rng)
     controls = judge_controls(comparer)
     compared = [one for arm in declared.compared for one in comparer.every(arm)]
-    ratios = _capacity_ratios(made, target, declared)
+    ratios = last_in_sequence(compared, _capacity_ratios(made, target, declared))
     quality = quality_of(declared, folder, rng)
     fits = tuple(filter(None, (token_fit(arm, summary) for arm, summary in made.unloaded.items())))
     synthetic = synthetic_arms(made)
@@ -126,6 +126,14 @@ def _capacity_ratios(made: Made, target: Target, declared: StudyFile) -> dict[st
         return {}
     found = {arm: ratio(made.swept, target, declared, arm) for arm in declared.compared}
     return {arm: compared for arm, compared in found.items() if compared is not None}
+
+
+def last_in_sequence(compared: Sequence[Comparison], ratios: dict[str, Comparison]) -> dict[str, Comparison]:
+    """Put each arm's capacity after its other primaries: where one is not different, it claims nothing."""
+    return {
+        arm: in_sequence([*(one for one in compared if one.arm == arm), ratio_])[-1]
+        for arm, ratio_ in ratios.items()
+    }
 
 
 def declared_arms(declared: StudyFile, synthetic: frozenset[str]) -> tuple[StudyArm, ...]:

@@ -6,6 +6,7 @@ import csv
 import io
 import math
 import re
+import shutil
 from base64 import b64decode
 from collections import Counter
 from html.parser import HTMLParser
@@ -338,6 +339,21 @@ def test_a_studys_page_holds_its_comparisons_as_ratios(study_page: Reader, repor
     )
     assert rows[first.name]["verdict"] == first.word.value
     assert {one.name for one in (*record.comparisons, *record.aa)} <= rows.keys()
+
+
+def test_a_mark_beside_a_verdict_has_a_legend_and_no_mark_none(
+    reported_study: Path, study_page: Reader, tmp_path: Path
+) -> None:
+    legend = "* The ratio differs from 1 even after the correction named beside it"
+    record = read_record(reported_study / "study.json")
+    for marked in (False, True):
+        folder = tmp_path / str(marked)
+        shutil.copytree(reported_study, folder)
+        first, *others = (one.model_copy(update={"marked": False}) for one in record.comparisons)
+        compared = (first.model_copy(update={"marked": marked}), *others)
+        changed = record.model_copy(update={"comparisons": compared})
+        (folder / "study.json").write_text(changed.model_dump_json(), encoding="utf-8")
+        assert (legend in read(write_report(folder)).said("comparison")) is marked
 
 
 def test_checks_of_a_study_tell_the_worst_run(study_page: Reader, reported_study: Path) -> None:

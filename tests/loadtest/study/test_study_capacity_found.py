@@ -7,10 +7,11 @@ import math
 import pytest
 
 from loadtest.analysis.capacity import Block, Method
-from loadtest.report.study_record import Interval, VerdictWord
+from loadtest.report.study_record import Comparison, Correction, Interval, VerdictWord
 from loadtest.study.capacity_found import capacities
 from loadtest.study.capacity_search import Swept, target_of
-from loadtest.study.verdict import capacity_answer
+from loadtest.study.record import last_in_sequence
+from loadtest.study.verdict import capacity_answer, held_of
 
 
 def block(rate_per_s: float, num_in_time: int) -> Block:
@@ -72,3 +73,28 @@ def test_a_search_that_did_not_stop_without_a_capacity_is_a_bug() -> None:
     for nothing in (None, found.model_copy(update={"rate_per_s": None})):
         with pytest.raises(AssertionError, match="This is a bug"):
             capacity_answer("old", nothing, "p95<200ms")
+
+
+@pytest.mark.parametrize("first", [VerdictWord.INCONCLUSIVE, VerdictWord.EQUIVALENT, VerdictWord.SLOWER])
+def test_a_capacity_is_marked_only_where_every_primary_before_it_differs(first: VerdictWord) -> None:
+    latency, capacity = primary("p50 latency", first), primary("capacity", VerdictWord.SLOWER)
+    found = last_in_sequence([latency], {"new": capacity})["new"]
+    assert capacity.marked
+    assert found.marked is (capacity in held_of((latency, capacity)))
+    assert found.word is VerdictWord.SLOWER
+
+
+def primary(measure: str, word: VerdictWord) -> Comparison:
+    return Comparison(
+        name=measure,
+        measure=measure,
+        arm="new",
+        reference="old",
+        primary=True,
+        log_ratio=0.2,
+        interval=None,
+        correction=Correction.SEQUENCE,
+        marked=word is VerdictWord.SLOWER,
+        word=word,
+        num_pairs=9,
+    )
