@@ -11,7 +11,7 @@ from scipy import stats
 
 from loadtest.analysis.bootstrap import units
 from loadtest.analysis.equivalence import Comparison, Direction, Margins, Verdict, compare
-from loadtest.analysis.interval import Interval
+from loadtest.analysis.interval import SPREAD_UNITS, Interval
 from loadtest.analysis.power import Risks, detectable_effect, units_for_equivalence, units_to_find
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def noise_floor(  # noqa: PLR0913 - what was seen, and what is planned
     """
     risks = risks or Risks()
     found = units(groups)
-    if found.size < 2 or planned_units < 2:  # noqa: PLR2004 - a spread needs two
+    if found.size < SPREAD_UNITS or planned_units < SPREAD_UNITS:
         raise ValueError(f"{found.size} A/A units have no spread; run at least two, and plan at least two.")
     comparison = compare(
         groups, margins=margins, direction=Direction.LARGER_IS_SLOWER, rng=rng, alpha=risks.alpha

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from loadtest.analysis.interval import Interval, standard_error, student_interval
+from loadtest.analysis.interval import SPREAD_UNITS, Interval, standard_error, student_interval
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -95,7 +95,7 @@ def studentise(
         ValueError: there are fewer than two units.
     """
     found = units(groups)
-    if found.size < 2:  # noqa: PLR2004 - a spread needs two
+    if found.size < SPREAD_UNITS:
         raise ValueError(f"{found.size} units have no spread; an interval needs at least two.")
     mean, error = float(found.mean()), standard_error(found)
     drawn = cluster_resamples(groups, rng, num_resamples=num_resamples)

@@ -26,7 +26,7 @@ import numpy as np
 from scipy import stats
 
 from loadtest.analysis.bootstrap import MIN_UNITS, studentise, units
-from loadtest.analysis.interval import Interval, standard_error, student_interval
+from loadtest.analysis.interval import SPREAD_UNITS, Interval, standard_error, student_interval
 from loadtest.analysis.permutation import sign_flip_p
 from loadtest.analysis.power import Risks, units_for_equivalence, units_to_find
 
@@ -134,7 +134,7 @@ def compare(
     """
     found = units(groups)
     num_pairs, num_restarts = sum(int(np.size(g)) for g in groups), sum(1 for g in groups if np.size(g))
-    if found.size < 2:  # noqa: PLR2004 - a spread needs two
+    if found.size < SPREAD_UNITS:
         return _unknown(groups, margins, num_pairs=num_pairs, num_restarts=num_restarts)
     bootstrapped = found.size >= MIN_UNITS
     inference = _bootstrap(groups, margins, rng, alpha) if bootstrapped else _student(found, margins, alpha)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
 
-MIN_UNITS = 2  # one has no spread
+SPREAD_UNITS = 2  # one has no spread
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +49,7 @@ def student_interval(units: ArrayLike, level: float) -> Interval:
         ValueError: there are fewer than two units.
     """
     values = np.asarray(units, dtype=np.float64)
-    if values.size < MIN_UNITS:
+    if values.size < SPREAD_UNITS:
         raise ValueError(f"{values.size} units have no spread; an interval needs at least two.")
     half = standard_error(values) * float(stats.t.ppf((1 + level) / 2, values.size - 1))
     mean = float(values.mean())
@@ -69,7 +69,7 @@ def log_student_interval(units: ArrayLike, level: float) -> tuple[float, Interva
     if not values.size or not (values > 0).all():
         raise ValueError("A geometric mean needs positive units, and at least one.")
     logs = np.log(values)
-    interval = student_interval(logs, level).exp() if logs.size >= MIN_UNITS else None
+    interval = student_interval(logs, level).exp() if logs.size >= SPREAD_UNITS else None
     return math.exp(float(logs.mean())), interval
 
 

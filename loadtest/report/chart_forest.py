@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import altair as alt
 
-from loadtest.analysis.interval import MIN_UNITS
+from loadtest.analysis.interval import SPREAD_UNITS
 from loadtest.report import formats
 from loadtest.report.chart_style import (
     Canvas,
@@ -89,7 +89,7 @@ def _noise(aa: Sequence[Comparison]) -> str:
         return ""
     pairs = formats.plural(nums[0], "pair") if len(nums) == 1 else f"{nums[0]} to {nums[-1]} pairs"
     spread = (
-        "their spread is the noise" if nums[-1] >= MIN_UNITS else "one has no spread to tell the noise by"
+        "their spread is the noise" if nums[-1] >= SPREAD_UNITS else "one has no spread to tell the noise by"
     )
     return f" Ticks in the A/A rows are {pairs} of the same arm with itself: {spread}."
 

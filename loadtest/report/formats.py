@@ -99,6 +99,11 @@ def interval_head(intervals: Iterable[Interval | None]) -> str:
     return f"{levels.pop()} interval" if len(levels) == 1 else "interval"
 
 
+def capital(text: str) -> str:
+    """Begin a sentence: the first letter large, the others as they are."""
+    return f"{text[0].upper()}{text[1:]}"
+
+
 def plural(count_: int, noun: str, many: str | None = None) -> str:
     """Write a count with its noun in the right number."""
     return f"{count_:,} {noun if count_ == 1 else many or noun + 's'}"

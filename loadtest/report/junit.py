@@ -11,16 +11,13 @@ from __future__ import annotations
 import xml.etree.ElementTree as ET
 from typing import TYPE_CHECKING
 
-from loadtest.report.study_record import VerdictWord
+from loadtest.report.study_record import DIFFERENT, VerdictWord
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from loadtest.report.records import Check, ObjectiveVerdict, Summary
     from loadtest.report.study_record import StudyRecord
-
-
-DIFFERENT = (VerdictWord.FASTER, VerdictWord.SLOWER)
 
 
 def junit_of(summary: Summary, title: str, study: StudyRecord | None = None) -> str:

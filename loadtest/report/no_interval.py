@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import assert_never
 
 from loadtest.analysis.capacity import MIN_INTERVAL_BLOCKS, MIN_INTERVAL_PAIRS, MIN_INTERVAL_RUNS, Method
-from loadtest.analysis.interval import MIN_UNITS
+from loadtest.analysis.interval import SPREAD_UNITS
 from loadtest.report.formats import plural
 from loadtest.report.study_record import Capacity, Comparison, Offline, Probe
 
@@ -49,7 +49,7 @@ def _comparison(one: Comparison) -> str:
     else:
         if one.log_ratio is None:
             return "no valid pair has this figure in both runs"
-        least = MIN_UNITS
+        least = SPREAD_UNITS
     return _too_few(one.num_pairs, least, "pair") or UNKNOWN
 
 
@@ -69,7 +69,7 @@ def _capacity(one: Capacity) -> str:
 
 
 def _offline(one: Offline) -> str:
-    too_few = _too_few(one.num_runs, MIN_UNITS, "run")
+    too_few = _too_few(one.num_runs, SPREAD_UNITS, "run")
     if too_few:
         return too_few
     return "a run answered nothing" if one.inputs_interval is None else "a run counted no tokens"

@@ -32,6 +32,9 @@ class VerdictWord(StrEnum):
     INVALID = "invalid"
 
 
+DIFFERENT = (VerdictWord.FASTER, VerdictWord.SLOWER)
+
+
 class Phase(StrEnum):
     """What a run was made for."""
 

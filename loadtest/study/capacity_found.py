@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING
 from loadtest.analysis.capacity import MIN_INTERVAL_RUNS, capacity, capacity_ratio
 from loadtest.analysis.equivalence import Direction, pairs_needed, verdict_of
 from loadtest.analysis.interval import log_student_interval
-from loadtest.report.study_record import Capacity, Comparison, Correction, Margin, Probe, VerdictWord
+from loadtest.report.study_record import (
+    DIFFERENT,
+    Capacity,
+    Comparison,
+    Correction,
+    Margin,
+    Probe,
+    VerdictWord,
+)
 from loadtest.study.capacity_search import Swept, block_of, goodput_of, latency_of
 from loadtest.study.comparisons import interval_of
 from loadtest.study.measures import Measure
@@ -84,7 +92,7 @@ def ratio(swept: Swept, target: Target, declared: StudyFile, arm: str) -> Compar
         equivalence_interval=interval_of(found.equivalence_interval),
         margin=Margin(low=margins.low, high=margins.high),
         correction=Correction.SEQUENCE,
-        marked=word in (VerdictWord.FASTER, VerdictWord.SLOWER),
+        marked=word in DIFFERENT,
         word=word,
         num_pairs=found.num_pairs,
         num_pairs_needed=(

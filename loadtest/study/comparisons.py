@@ -1,20 +1,21 @@
 """Arms against the reference: overall, by load, by task, by language, by both. Pure.
 
 Rules: the primaries are p50 and p95 latency at the declared load and offline throughput, in this
-order (a fixed sequence needs no correction; ``verdict`` holds to it); tasks are corrected by Holm,
+order (a fixed sequence needs no correction; ``held_of`` holds to it); tasks are corrected by Holm,
 languages, and tasks by languages, by Benjamini-Hochberg. A difference that does not survive its
 correction is inconclusive. Several arms share the risk of a false alarm evenly (Bonferroni).
 """
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from loadtest.analysis.design import Phase
 from loadtest.analysis.equivalence import compare
 from loadtest.analysis.multiplicity import benjamini_hochberg, holm
-from loadtest.report.study_record import Comparison, Correction, Interval, Margin, VerdictWord
+from loadtest.report.study_record import DIFFERENT, Comparison, Correction, Interval, Margin, VerdictWord
 from loadtest.study.measures import Measure
 from loadtest.study.observed import Effects, cells_of, effects, keys_of, select
 
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
     from loadtest.study.study_file import StudyFile
 
 LATENCIES = (Measure.P50, Measure.P95, Measure.P99, Measure.GOODPUT)
-DIFFERENT = (VerdictWord.FASTER, VerdictWord.SLOWER)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,14 +167,21 @@ def group_of(summary: Summary, task: str | None, language: str | None) -> Group 
     return summary.by_task_language.get(task, {}).get(language)
 
 
+def held_of(primaries: Sequence[Comparison]) -> tuple[Comparison, ...]:
+    """Return the primaries whose difference holds: those before the first, in order, that is not different.
+
+    Each is tested at full strength, and still the chance of any false claim is that of one test.
+    """
+    return tuple(itertools.takewhile(lambda comparison: comparison.word in DIFFERENT, primaries))
+
+
 def in_sequence(found: Sequence[Comparison]) -> list[Comparison]:
-    """Take the mark of a claim from primaries that follow one that is not different: none is made of them."""
-    holds = True
-    kept = []
-    for one in found:
-        kept.append(one.model_copy(update={"marked": one.marked and holds}) if one.primary else one)
-        holds = holds and (not one.primary or one.word in DIFFERENT)
-    return kept
+    """Take the mark of a claim from primaries whose difference does not hold in their order."""
+    held = {id(one) for one in held_of([one for one in found if one.primary])}
+    return [
+        one if not one.primary or id(one) in held else one.model_copy(update={"marked": False})
+        for one in found
+    ]
 
 
 def corrected(

@@ -14,10 +14,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from loadtest.analysis.aa import NoiseFloor, noise_floor
+from loadtest.analysis.bootstrap import units
 from loadtest.analysis.design import Phase
+from loadtest.analysis.interval import SPREAD_UNITS
 from loadtest.analysis.multiplicity import holm
 from loadtest.analysis.power import Risks
-from loadtest.report.study_record import Comparison, Correction, PositiveControl, VerdictWord
+from loadtest.report.study_record import DIFFERENT, Comparison, Correction, PositiveControl, VerdictWord
 from loadtest.study.comparisons import Topic, corrected
 from loadtest.study.measures import Measure
 from loadtest.study.observed import effects, select
@@ -43,7 +45,7 @@ class Controls:
         found = [
             f"the reference differs from itself in {comparison.measure} ({comparison.word.value})"
             for comparison in self.aa
-            if comparison.word in (VerdictWord.FASTER, VerdictWord.SLOWER)
+            if comparison.word in DIFFERENT
         ]
         if self.aa and not any(comparison.num_pairs for comparison in self.aa):
             found.append("no pair of valid runs of the reference against itself was made")
@@ -78,16 +80,16 @@ def _noise(comparer: Comparer, load: float) -> NoiseFloor | None:
     declared = comparer.declared
     pairs = select(comparer.runs, Phase.AA, load_ratio=load, arm=declared.reference)
     seen = effects(pairs, _overall, Measure.P50.of)
-    if (len(seen.groups) if len(seen.groups) > 1 else len(seen.flat)) < 2:  # noqa: PLR2004 - a spread needs two
+    if units(seen.groups).size < SPREAD_UNITS:
         return None
     num_pairs = declared.design.pairs
     restarts = {run.block.restart for run in comparer.runs if run.block.phase is Phase.PAIR}
-    units = len(restarts) if len(restarts) > 1 else num_pairs
+    num_units = len(restarts) if len(restarts) > 1 else num_pairs
     return noise_floor(
         seen.groups,
         margins=Measure.P50.margins(declared.design.margins),
-        planned_units=units,
-        planned_pairs_per_unit=num_pairs / units,
+        planned_units=num_units,
+        planned_pairs_per_unit=num_pairs / num_units,
         rng=comparer.rng,
         risks=Risks(alpha=comparer.alpha),
     )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from loadtest.report.formats import plural
+from loadtest.report.formats import capital, plural
 from loadtest.report.study_record import StudyRecord, Verdict, VerdictWord
 from loadtest.study.departures import departures
 from loadtest.study.record import capacities_of, declared_arms, design_record, synthetic_arms
@@ -27,7 +27,7 @@ def stopped_record(study: Study, stopped: StoppedError, target: Target, command:
     assert made is not None, "Without a run there is nothing to tell, and no page. This is a bug."
     said = f"{str(stopped).rstrip('.')}."
     named = said.partition(" ")[0].endswith(":")  # by the run that could not be made
-    reason = said if named else said[0].upper() + said[1:]
+    reason = said if named else capital(said)
     compared = " and ".join((*declared.compared, declared.reference))
     sentence = f"This study may not speak of {compared}: {said}"
     return StudyRecord(

@@ -12,13 +12,13 @@ Rules, in this order:
 
 from __future__ import annotations
 
-import itertools
 import math
 from typing import TYPE_CHECKING
 
-from loadtest.report.formats import confidence, plural
+from loadtest.report.formats import capital, confidence, plural
 from loadtest.report.no_interval import why_no_interval
 from loadtest.report.study_record import Verdict, VerdictWord
+from loadtest.study.comparisons import held_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from loadtest.report.study_record import Capacity, Comparison, QualityDifference, TokenFit
     from loadtest.study.controls import Controls
 
-DIFFERENT = (VerdictWord.FASTER, VerdictWord.SLOWER)
 _MANY = 3
 
 
@@ -39,14 +38,6 @@ def word_of(primaries: Sequence[Comparison], problems: Sequence[str]) -> Verdict
         return VerdictWord.EQUIVALENT
     held = {comparison.word for comparison in held_of(primaries)}
     return held.pop() if len(held) == 1 else VerdictWord.INCONCLUSIVE
-
-
-def held_of(primaries: Sequence[Comparison]) -> tuple[Comparison, ...]:
-    """Return the primaries whose difference holds: those before the first, in order, that is not different.
-
-    Each is tested at full strength, and still the chance of any false claim is that of one test.
-    """
-    return tuple(itertools.takewhile(lambda comparison: comparison.word in DIFFERENT, primaries))
 
 
 def answer(  # noqa: PLR0913 - the parts of a study, each told in a sentence of its own
@@ -81,7 +72,7 @@ def answer(  # noqa: PLR0913 - the parts of a study, each told in a sentence of 
 def capacity_answer(arm: str, found: Capacity | None, objective: str, stopped: str | None = None) -> Verdict:
     """Put a search for one arm's capacity into words; ``stopped``: why it ended without one."""
     if stopped is not None:
-        sentence = f"{stopped[0].upper()}{stopped[1:].rstrip('.')}."
+        sentence = f"{capital(stopped).rstrip('.')}."
         return Verdict(word=VerdictWord.INVALID, sentence=sentence, paragraph=sentence)
     assert found is not None, "A search that found nothing was stopped. This is a bug."
     assert found.rate_per_s is not None, "A sweep that holds no capacity was stopped. This is a bug."
@@ -131,8 +122,8 @@ def _opening(
 
 def _measured(comparison: Comparison) -> str:
     if comparison.log_ratio is None:
-        return f"{_capital(comparison.name)}: no figure, since {why_no_interval(comparison)}."
-    seen = f"{_capital(comparison.name)}: {math.exp(comparison.log_ratio):.3f} times the reference's"
+        return f"{capital(comparison.name)}: no figure, since {why_no_interval(comparison)}."
+    seen = f"{capital(comparison.name)}: {math.exp(comparison.log_ratio):.3f} times the reference's"
     if comparison.interval is None:
         return f"{seen}, without an interval: {why_no_interval(comparison)}."
     low, high = math.exp(comparison.interval.low), math.exp(comparison.interval.high)
@@ -145,10 +136,6 @@ def _measured(comparison: Comparison) -> str:
         f"{seen} ({confidence(comparison.interval.confidence)} interval {low:.3f} to {high:.3f}{margin}; "
         f"{plural(comparison.num_pairs, 'pair')}): {comparison.word.value}."
     )
-
-
-def _capital(text: str) -> str:
-    return f"{text[0].upper()}{text[1:]}"
 
 
 def _span(low: float, high: float) -> str:

@@ -7,11 +7,12 @@ import json
 import subprocess
 import sys
 import urllib.request
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
+from loadtest.driver.plan import Mode, Plan
 from loadtest.trace.items import Gold, Item, Role, write_gold, write_items
 from loadtest.trace.schedule import Arrival, Header, write_schedule
 
@@ -31,6 +32,22 @@ CARD = {
     "synthetic": True,
 }
 EMBED_CARD = {**CARD, "name": "v.tatoeba", "head": "embed", "labels": []}
+
+
+def open_plan(**changes: Any) -> Plan:
+    """Return a plan of an open loop that asks for nothing yet."""
+    nothing = Plan(
+        target="http://h:1",
+        arm="a",
+        replicate=0,
+        mode=Mode.OPEN,
+        max_inflight=None,
+        timeout_s=1.0,
+        variants={},
+        layers={},
+        schedule_sha256="x",
+    )
+    return replace(nothing, **changes)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,7 +14,7 @@ from loadtest.driver.assignment import Assignment
 from loadtest.driver.coordinator import Coordinator
 from loadtest.driver.identity import identity
 from loadtest.driver.outcome import FILE_NAME, Fate, Status, read_outcome
-from loadtest.driver.plan import Mode, Plan
+from tests.loadtest.driver_world import open_plan
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -25,17 +25,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.alone
 
 COUNTS = {"num_sent": 3, "num_done": 3, "num_failed": 0, "lateness_p99_us": 100}
-PLAN = Plan(
-    target="http://h:1",
-    arm="a",
-    replicate=0,
-    mode=Mode.OPEN,
-    max_inflight=None,
-    timeout_s=0.1,
-    variants={},
-    layers={},
-    schedule_sha256="x",
-)
+PLAN = open_plan(timeout_s=0.1)
 
 
 class Said:

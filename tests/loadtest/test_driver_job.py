@@ -8,24 +8,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from loadtest.driver.job import RequestFailedError, _recorder, _write_all
-from loadtest.driver.plan import Mode, Plan
 from loadtest.driver.spool import Record, SpoolWriter, read_records
 from loadtest.driver.tally import Tally
+from tests.loadtest.driver_world import open_plan
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-PLAN = Plan(
-    target="http://h:1",
-    arm="a",
-    replicate=0,
-    mode=Mode.OPEN,
-    max_inflight=None,
-    timeout_s=2.0,
-    variants={},
-    layers={},
-    schedule_sha256="x",
-)
+PLAN = open_plan(timeout_s=2.0)
 
 
 @pytest.mark.parametrize(

@@ -9,11 +9,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from loadtest.driver.plan import Mode, Plan
 from loadtest.driver.shard import make_shard
 from loadtest.driver.wire import parse_target
 from loadtest.trace.schedule import load_trace
-from tests.loadtest.driver_world import write_trace
+from tests.loadtest.driver_world import open_plan, write_trace
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,17 +21,7 @@ if TYPE_CHECKING:
 
 TARGET = parse_target("http://127.0.0.1:8000")
 TIMES_US = sorted((i * 7919) % 1_000_003 for i in range(97))
-PLAN = Plan(
-    target=TARGET.url,
-    arm="a",
-    replicate=0,
-    mode=Mode.OPEN,
-    max_inflight=None,
-    timeout_s=1.0,
-    variants={"xnli": "v.xnli"},
-    layers={},
-    schedule_sha256="",
-)
+PLAN = open_plan(target=TARGET.url, timeout_s=1.0, variants={"xnli": "v.xnli"}, schedule_sha256="")
 
 
 @pytest.fixture(scope="module")

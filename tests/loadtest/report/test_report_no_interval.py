@@ -15,7 +15,7 @@ from loadtest.analysis.capacity import (
     Method,
     capacity,
 )
-from loadtest.analysis.interval import MIN_UNITS
+from loadtest.analysis.interval import SPREAD_UNITS
 from loadtest.report.chart_forest import forest_figure
 from loadtest.report.chart_sweep import sweep_figure
 from loadtest.report.html import write_report
@@ -120,7 +120,7 @@ def test_a_number_is_named_only_below_the_least_that_an_interval_takes() -> None
             MIN_INTERVAL_BLOCKS: why_no_interval(found(Method.LOGISTIC, num)),
             MIN_INTERVAL_PAIRS: why_no_interval(compared("capacity", num)),
             MIN_INTERVAL_RUNS: why_no_interval(probe(num)),
-            MIN_UNITS: why_no_interval(compared("p50 latency", num)),
+            SPREAD_UNITS: why_no_interval(compared("p50 latency", num)),
         }
         for least, reason in said.items():
             assert reason.startswith(f"it takes {least} ") is (num < least)

@@ -10,8 +10,9 @@ from loadtest.analysis.capacity import Block, Method
 from loadtest.report.study_record import Comparison, Correction, Interval, VerdictWord
 from loadtest.study.capacity_found import capacities
 from loadtest.study.capacity_search import Swept, target_of
+from loadtest.study.comparisons import held_of
 from loadtest.study.record import last_in_sequence
-from loadtest.study.verdict import capacity_answer, held_of
+from loadtest.study.verdict import capacity_answer
 
 
 def block(rate_per_s: float, num_in_time: int) -> Block:

@@ -10,18 +10,18 @@ import numpy as np
 import pytest
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
-from statsmodels.stats.power import TTestPower
 
 from loadtest.analysis.aa import noise_floor
-from loadtest.analysis.design import Design, Phase, Side, plan
+from loadtest.analysis.design import Phase, Side
 from loadtest.report.records import Errors
 from loadtest.report.study_record import Comparison, Correction, Interval, QualityDifference, VerdictWord
-from loadtest.study.comparisons import Comparer
-from loadtest.study.controls import Controls, judge_controls
+from loadtest.study.comparisons import Comparer, held_of
+from loadtest.study.controls import Controls
 from loadtest.study.measures import Measure
-from loadtest.study.observed import Observed, effects, select
+from loadtest.study.observed import effects, select
 from loadtest.study.study_file import MarginsTable
-from loadtest.study.verdict import also, answer, held_of, word_of
+from loadtest.study.verdict import also, answer, word_of
+from tests.loadtest.study.known_servers import DESIGN, comparer, observed, server
 from tests.loadtest.study.made_up import group, summary
 
 if TYPE_CHECKING:
@@ -30,67 +30,6 @@ if TYPE_CHECKING:
     from loadtest.analysis.design import Block
     from loadtest.report.records import Summary
     from loadtest.study.study_file import Study
-
-DESIGN = """
-[design]
-pairs = 10
-restarts = 1
-load_ratios = [0.3, 0.6]
-offline_pairs = 10
-[controls]
-aa_pairs = 10
-"""
-
-
-def observed(
-    study: Study, run: Callable[[Block, np.random.Generator], Summary], seed: int = 3
-) -> tuple[Observed, ...]:
-    """Run every block of the study's design through a function."""
-    declared = study.declared
-    rng = np.random.default_rng(seed)
-    controls = declared.controls
-    blocks = plan(
-        Design(
-            reference=declared.reference,
-            arms=declared.compared,
-            num_pairs=declared.design.pairs,
-            num_restarts=declared.design.restarts,
-            load_ratios=tuple(declared.design.load_ratios),
-            num_aa_pairs=controls.aa_pairs,
-            control=controls.positive,
-            num_control_pairs=0 if controls.positive is None else controls.positive_pairs,
-            num_offline_pairs=declared.design.offline_pairs,
-        ),
-        np.random.default_rng(5),
-    )
-    return tuple(
-        Observed(block=block, path=str(block.index), rate_per_s=None, summary=run(block, rng))
-        for block in blocks
-    )
-
-
-def server(factors: dict[str, float], noise: float) -> Callable[[Block, np.random.Generator], Summary]:
-    """Make runs whose times are a factor an arm, one draw a pair that both share, and noise."""
-
-    def run(block: Block, rng: np.random.Generator) -> Summary:
-        shared = np.random.default_rng([block.segment, 1]).lognormal(0, 0.3)
-        factor = factors.get(block.arm, 1.0) * shared * rng.lognormal(0, noise)
-        cells = {
-            name: group(0.02 * factor, 0.05 * factor, inputs_per_s=50 / factor) for name in ("xnli", "xcopa")
-        }
-        return summary(
-            group(0.02 * factor, 0.05 * factor, inputs_per_s=50 / factor, in_time=0.9),
-            by_task=cells,
-            by_language={"en": cells["xnli"], "sw": cells["xcopa"]},
-        )
-
-    return run
-
-
-def comparer(study: Study, factors: dict[str, float], noise: float = 0.01) -> Comparer:
-    return Comparer(
-        runs=observed(study, server(factors, noise)), declared=study.declared, rng=np.random.default_rng(1)
-    )
 
 
 @pytest.mark.parametrize(
@@ -202,26 +141,6 @@ def test_each_family_is_corrected_by_its_own_method_and_what_fails_it_is_inconcl
     assert (taken_back, sum(p < 0.05 for p in alone)) == (3 if method == "holm" else 2, 5)
 
 
-def test_a_reference_that_differs_from_itself_silences_the_study(study_of: Callable[[str], Study]) -> None:
-    study = study_of(DESIGN)
-    steady = server({}, noise=0.005)
-
-    def run(block: Block, rng: np.random.Generator) -> Summary:
-        found = steady(block, rng)
-        if block.phase is Phase.AA and block.side is Side.ARM:
-            p50 = found.overall.latency_s.p50
-            assert p50 is not None
-            return summary(group(p50 * 1.5, p50 * 3))
-        return found
-
-    runs = observed(study, run)
-    judging = Comparer(runs=runs, declared=study.declared, rng=np.random.default_rng(1))
-    controls = judge_controls(judging)
-    assert controls.problems[0] == "the reference differs from itself in p50 latency (slower)"
-    primaries = [c for c in judging.overall("new") if c.primary]
-    assert word_of(primaries, controls.problems) is VerdictWord.INVALID
-
-
 def test_a_primary_after_one_that_is_not_different_bears_no_mark(study_of: Callable[[str], Study]) -> None:
     def run(block: Block, rng: np.random.Generator) -> Summary:
         slower = 1.5 if block.side is Side.ARM else 1.0
@@ -247,64 +166,6 @@ def test_pairs_are_told_for_what_they_would_settle() -> None:
     one = paragraph_of(silent, settled, no_figure)
     assert "About 8 pairs in all would settle p50 latency, were these estimates true; " in one
     assert "what would settle p95 latency cannot be told." in one
-
-
-def test_both_measures_of_a_control_share_one_chance_of_a_false_alarm(
-    study_of: Callable[[str], Study],
-) -> None:
-    """Six pairs whose p50 alone is below 5 %, and of two measures is not."""
-    away = dict(enumerate((-0.01, 0.14, 0.02, 0.11, 0.08, 0.03)))
-    assert 0.025 < stats.ttest_1samp(list(away.values()), 0).pvalue < 0.05
-
-    def run(block: Block, _: np.random.Generator) -> Summary:
-        differs = block.phase is Phase.AA and block.side is Side.ARM
-        p50 = 0.02 * math.exp(away[block.pair] * differs)
-        return summary(group(p50, 0.05 * (1 + 0.2 * (-1) ** block.pair * differs), inputs_per_s=50.0))
-
-    study = study_of(DESIGN.replace("pairs = 10", "pairs = 6"))
-    judging = Comparer(runs=observed(study, run), declared=study.declared, rng=np.random.default_rng(1))
-    controls = judge_controls(judging)
-    assert [one.word for one in controls.aa] == [VerdictWord.INCONCLUSIVE] * 2
-    assert controls.problems == ()
-
-
-POSITIVE = (
-    DESIGN
-    + """
-positive = "slow"
-planted_ratio = 1.25
-positive_pairs = 8
-[arms.slow]
-file = "slow.toml"
-"""
-)
-
-
-@pytest.mark.parametrize(("factor", "found"), [(1.25, True), (1.0, False)])
-def test_the_planted_arm_must_be_found(
-    study_of: Callable[[str], Study],
-    factor: float,
-    found: bool,  # noqa: FBT001 - a column of the table
-) -> None:
-    controls = judge_controls(comparer(study_of(POSITIVE), {"slow": factor}))
-    assert controls.positive is not None
-    assert controls.positive.found is found
-    assert bool(controls.problems) is not found
-    assert controls.noise is not None
-    assert controls.noise.sd == pytest.approx(0.01 * math.sqrt(2), rel=0.8)
-
-
-@pytest.mark.parametrize(("restarts", "units"), [(1, 10), (5, 5)])
-def test_the_power_that_is_told_is_of_the_units_that_verdicts_rest_on(
-    study_of: Callable[[str], Study], restarts: int, units: int
-) -> None:
-    study = study_of(DESIGN.replace("restarts = 1", f"restarts = {restarts}"))
-    judging = comparer(study, {}, noise=0.02)
-    noise = judge_controls(judging).noise
-    assert noise is not None
-    assert (noise.planned_units, noise.comparison.num_units) == (units, units)
-    solved = float(TTestPower().solve_power(nobs=units, alpha=0.05, power=0.8))
-    assert noise.detectable == pytest.approx(solved * noise.sd)
 
 
 def test_a_spread_is_told_with_its_pairs_and_how_far_it_is_known() -> None:
@@ -461,46 +322,6 @@ def test_several_arms_are_named_and_share_the_risk(study_of: Callable[[str], Stu
     assert paragraph.startswith("new serves slower than old")
     assert "other beside it: faster." in paragraph
     assert paragraph.endswith("Scores differ on 1 of 1 tasks: xnli -10.0%.")
-
-
-def test_controls_without_a_valid_pair_silence_the_study(study_of: Callable[[str], Study]) -> None:
-    usual = server({"slow": 1.25}, noise=0.01)
-
-    def run(block: Block, rng: np.random.Generator) -> Summary:
-        found = usual(block, rng)
-        broken = block.phase in (Phase.AA, Phase.CONTROL)
-        return found.model_copy(update={"valid": False, "reasons": ("late",)}) if broken else found
-
-    study = study_of(POSITIVE)
-    runs = observed(study, run)
-    controls = judge_controls(Comparer(runs=runs, declared=study.declared, rng=np.random.default_rng(1)))
-    assert controls.problems == (
-        "no pair of valid runs of the reference against itself was made",
-        "no pair of valid runs of the arm that is slower on purpose was made",
-    )
-
-
-def test_sound_studies_are_condemned_by_their_control_one_time_in_twenty(
-    study_of: Callable[[str], Study],
-) -> None:
-    """Two measures with noise of their own, one chance of a false alarm; the bound is binomial at 99.9 %."""
-    study = study_of(DESIGN)
-    margins = study.declared.design.margins.model_copy(update={"p50": 1e-4, "p95": 1e-4})
-    declared = study.declared.model_copy(
-        update={"design": study.declared.design.model_copy(update={"margins": margins})}
-    )
-
-    def run(block: Block, rng: np.random.Generator) -> Summary:
-        shared = np.random.default_rng([block.segment, 1]).lognormal(0, 0.3)
-        return summary(group(0.02 * shared * rng.lognormal(0, 0.05), 0.05 * shared * rng.lognormal(0, 0.1)))
-
-    num_studies, num_condemned = 200, 0
-    for seed in range(num_studies):
-        runs = tuple(r for r in observed(study, run, seed) if r.block.phase is Phase.AA)
-        judging = Comparer(runs=runs, declared=declared, rng=np.random.default_rng(seed))
-        num_condemned += bool(judge_controls(judging).problems)
-    least, most = (stats.binom.ppf(share, num_studies, 0.05) for share in (0.0005, 0.9995))
-    assert least <= num_condemned <= most
 
 
 @pytest.mark.parametrize(
