@@ -105,6 +105,7 @@ class Batches:
         )
         self._under_way.add(one)
         self._taken.append(one)
+        one.limit = self._limit_of(batch)  # now: it counts those before it, and more may be taken
 
     def begin(self) -> None:
         """Give the engine what was taken; the last thing to do in a turn of the loop.
@@ -126,7 +127,6 @@ class Batches:
 
     def _ask(self, one: _UnderWay, *, beside: bool = False) -> None:
         """Give a batch's ``asked`` sequences to the engine; ``_landed`` follows, never within this call."""
-        one.limit = self._limit_of(one.batch)
         running = self._engine.run(one.batch.lane, [item.ids for item in one.asked], beside=beside)
         running.add_done_callback(partial(_call_on, asyncio.get_running_loop(), partial(self._landed, one)))
 
@@ -161,6 +161,7 @@ class Batches:
             item = one.to_try.popleft()
             if self._pending.awaits(item.work_id):
                 one.asked = (item,)
+                one.limit = self._limit_of(one.batch)
                 self._ask(one)
                 return
         self._end(one, one.whole)
