@@ -11,6 +11,7 @@ import itertools
 import os
 import signal
 import threading
+import time
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -205,17 +206,28 @@ TROUBLES = (
 )
 
 
-@contextlib.contextmanager
-def troubled(trouble: Trouble, catalogue: Path, folder: Path) -> Iterator[tuple[str, Callable[[], object]]]:
-    """Run a service in trouble, and its clients, until the block ends.
+@dataclass(frozen=True, kw_only=True)
+class Troubled:
+    """A service in trouble.
 
-    Gives its host and port, and what begins a trouble that begins later: its catalogue is read again, or a
-    process is stopped. ``folder``: for files of its own.
+    ``address``: host and port. ``begin``: begins a trouble that begins later: its catalogue is read again, or
+    a process is stopped. ``answered``: of each answer that its clients got, when it came (seconds of a
+    monotonic clock) and how long it took (seconds), while it runs.
     """
+
+    address: str
+    begin: Callable[[], object]
+    answered: list[tuple[float, float]] = field(default_factory=list)
+
+
+@contextlib.contextmanager
+def troubled(trouble: Trouble, catalogue: Path, folder: Path) -> Iterator[Troubled]:
+    """Run a service in trouble, and its clients, until the block ends. ``folder``: for files of its own."""
     if trouble.stops is not None:
         with tree(folder, ROOT, canary_interval_s=CANARY_S, **trouble.options) as several:
             pid = several.pid(trouble.stops)
-            yield several.url.removeprefix("http://"), partial(os.kill, pid, signal.SIGSTOP)
+            address = several.url.removeprefix("http://")
+            yield Troubled(address=address, begin=partial(os.kill, pid, signal.SIGSTOP))
         return
     switches, stop = Switches(), threading.Event()
     # A device that is stuck stays so: what a restart would change is not what is looked at here.
@@ -230,15 +242,18 @@ def troubled(trouble: Trouble, catalogue: Path, folder: Path) -> Iterator[tuple[
         switches.armed.set()
         if trouble.edit is not None:
             catalogue.write_text(trouble.edit(catalogue.read_text(encoding="utf-8")), encoding="utf-8")
+        address = running.url.removeprefix("http://")
+        given = Troubled(
+            address=address, begin=partial(running.loop.call_soon_threadsafe, running.service.reload)
+        )
         clients = [
-            threading.Thread(target=_ask, args=(running.url, trouble, stop), daemon=True)
+            threading.Thread(target=_ask, args=(given, trouble, stop), daemon=True)
             for _ in range(trouble.num_clients)
         ]
         for client in clients:
             client.start()
         try:
-            reload = partial(running.loop.call_soon_threadsafe, running.service.reload)
-            yield running.url.removeprefix("http://"), reload
+            yield given
         finally:
             stop.set()
             switches.over.set()
@@ -255,11 +270,14 @@ def _own_catalogue(catalogue: Path, folder: Path) -> Path:
     return own
 
 
-def _ask(url: str, trouble: Trouble, stop: threading.Event) -> None:
+def _ask(service: Troubled, trouble: Trouble, stop: threading.Event) -> None:
     """Ask again and again; whatever the answer, it is the service's metrics that count."""
     body = {"inputs": [{"text": TEXT}] * trouble.num_inputs}
-    with httpx2.Client(base_url=url, timeout=FOREVER_S) as client:
+    with httpx2.Client(base_url=f"http://{service.address}", timeout=FOREVER_S) as client:
         while not stop.is_set():
+            began_s = time.monotonic()
             with contextlib.suppress(httpx2.TransportError):
-                client.post(f"/v1/variants/{VARIANT}/predict", json=body)
+                if client.post(f"/v1/variants/{VARIANT}/predict", json=body).is_success:
+                    ended_s = time.monotonic()
+                    service.answered.append((ended_s, ended_s - began_s))
             stop.wait(trouble.pause_s)
