@@ -51,19 +51,27 @@ class WordsExample:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QuestionExample:
-    """A question on a context; ``answers`` are the accepted texts, empty where stripped."""
+    """A question on a context; ``answers`` are the accepted texts, empty where stripped.
+
+    ``unit``: the data set's id, which its translations share; empty where the file has none.
+    """
 
     question: str
     context: str
     answers: tuple[str, ...]
+    unit: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QueryExample:
-    """A text to find candidates for: those that carry one of ``keys``; no keys where stripped."""
+    """A text to find candidates for: those that carry one of ``keys``; no keys where stripped.
+
+    ``unit``: the data set's id, which its translations share; empty where the file has none.
+    """
 
     text: str
     keys: tuple[str, ...]
+    unit: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -43,7 +43,7 @@ def read(file: TextFile, document: Any) -> tuple[list[QueryExample], list[Candid
             if answering is None:
                 continue
             key = text_of(record, "id", here)
-            queries.append(QueryExample(text=text_of(record, "question", here), keys=(key,)))
+            queries.append(QueryExample(text=text_of(record, "question", here), keys=(key,), unit=key))
             for sentence, found in zip(sentences, keys, strict=True):
                 if sentence == answering:
                     found.append(key)

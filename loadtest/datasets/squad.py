@@ -85,13 +85,15 @@ def _questions(file: TextFile, document: Any) -> Iterator[tuple[Place, str, Ques
         for q, record in enumerate(objects_of(paragraph, "qas", place)):
             here = place.within(f"qas[{q}]")
             question = text_of(record, "question", here)
+            identity = str(record.get("id", ""))
             answers = [text_of(answer, "text", here) for answer in objects_of(record, "answers", here)]
             yield (
                 here.within("id", near=question),
-                str(record.get("id", "")),
+                identity,
                 QuestionExample(
                     question=question,
                     context=context,
                     answers=tuple(dict.fromkeys(answer for answer in answers if answer)),
+                    unit=identity,
                 ),
             )

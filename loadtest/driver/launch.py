@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 LOCUSTFILE = Path(__file__).with_name("locustfile.py")
 LOG_NAME = "locust.log"
+_START_TIMEOUT_S = 420.0  # above all that the coordinator itself waits for before the first request
 _STOP_TIMEOUT_S = 20.0  # the master waits for its workers' last reports
 _LOG_LINES = 5
 _READ_BYTES = 65_536
@@ -36,19 +37,23 @@ _READ_BYTES = 65_536
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Launch:
-    """A prepared run. ``processes``: 1 sends from the only process, more make Locust fork workers."""
+    """A prepared run. ``processes``: 1 sends from the only process, more make Locust fork workers.
+
+    ``start_timeout_s``: how long Locust may take until it gives a first reading.
+    """
 
     out: Path
     trace: Path
     processes: int
     num_warm: int
+    start_timeout_s: float = _START_TIMEOUT_S
 
 
 def launch(run: Launch, show: Callable[[Progress], None]) -> bool:
     """Run Locust to its end, and say whether it ended by itself (False: interrupted by Ctrl-C).
 
     Raises:
-        EngineError: Locust could not be started.
+        EngineError: Locust could not be started, or gave no reading in time.
     """
     reader, writer = os.pipe()
     with (run.out / LOG_NAME).open("wb") as log, os.fdopen(reader, "rb", buffering=0) as pipe:
@@ -67,7 +72,9 @@ def launch(run: Launch, show: Callable[[Progress], None]) -> bool:
         finally:
             os.close(writer)
         try:
-            _follow(pipe.fileno(), child, show)
+            if not _follow(pipe.fileno(), child, show, run.start_timeout_s):
+                waited = f"{run.start_timeout_s:.4g} s"
+                raise EngineError(f"Locust sent nothing in {waited} and was ended:\n{last_words(run.out)}")
         except KeyboardInterrupt:
             _stop(child)
             return False
@@ -103,22 +110,28 @@ def _free_port() -> int:
         return port
 
 
-def _follow(fd: int, child: subprocess.Popen[bytes], show: Callable[[Progress], None]) -> None:
-    """Show readings until the child has ended; its forks may hold the pipe open for longer."""
+def _follow(
+    fd: int, child: subprocess.Popen[bytes], show: Callable[[Progress], None], start_timeout_s: float
+) -> bool:
+    """Show readings until the child has ended; its forks may hold the pipe open for longer.
+
+    Returns whether there was anything to follow: False once it has been silent from the start for too long.
+    """
     with _exit_of(child) as pidfd, selectors.DefaultSelector() as selector:
         selector.register(fd, selectors.EVENT_READ)
         selector.register(pidfd, selectors.EVENT_READ)
+        patience_s: float | None = start_timeout_s
         rest = b""
-        while True:
-            ready = {key.fd for key, _ in selector.select()}
+        while ready := {key.fd for key, _ in selector.select(patience_s)}:
             if fd not in ready:
-                return
-            data = os.read(fd, _READ_BYTES)
+                return True
+            data, patience_s = os.read(fd, _READ_BYTES), None
             if not data:
                 selector.unregister(fd)
             *lines, rest = (rest + data).split(b"\n")
             for line in lines:
                 show(progress_from(line.decode()))
+        return False
 
 
 def _stop(child: subprocess.Popen[bytes]) -> None:

@@ -124,18 +124,32 @@ def label_room(labels: Iterable[str]) -> int:
 def log_ticks(low: float, high: float, *, dense: bool = True) -> list[float]:
     """Return ticks at 1, 2 and 5 of each decade in ``low .. high``.
 
-    At 1 alone where they would crowd, and at every digit where else there would be fewer than three.
+    At 1 alone where they would crowd, at every digit where else there would be fewer than three, and at even
+    steps where those are too few, too.
     """
     first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
     few = math.log10(high / low) <= FEW_DECADES
     steps = (1, 2, 5) if few or (dense and last - first <= 2 * FEW_DECADES) else (1,)
     ticks = _at(steps, range(first, last + 1), low, high)
-    return ticks if len(ticks) >= FEWEST_TICKS else _at(range(1, 10), range(first, last + 1), low, high)
+    if len(ticks) < FEWEST_TICKS:
+        ticks = _at(range(1, 10), range(first, last + 1), low, high)
+    return ticks if len(ticks) >= FEWEST_TICKS else _even(low, high)
 
 
 def _at(steps: Iterable[int], powers: Iterable[int], low: float, high: float) -> list[float]:
     ticks = [step * 10.0**power for power, step in itertools.product(powers, steps)]
     return [tick for tick in ticks if low <= tick <= high]
+
+
+def _even(low: float, high: float) -> list[float]:
+    """Return at least three ticks a 1, 2 or 5 of some decade apart."""
+    widest = math.floor(math.log10(high - low))
+    steps = (step * 10.0**power for power in (widest, widest - 1) for step in (5, 2, 1))
+    for step in steps:
+        ticks = [round(number * step, 12) for number in range(math.ceil(low / step), int(high / step) + 1)]
+        if len(ticks) >= FEWEST_TICKS:
+            return ticks
+    return ticks
 
 
 def draw(key: str, build: Callable[[Canvas], Any]) -> tuple[str, str]:

@@ -8,15 +8,15 @@ as it is and shown under provenance.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
 from loadtest.analysis.scoring import match_labels
 from loadtest.trace.items import TraceError, read_gold
 from loadtest.trace.samples import SamplesError, read_samples
-from loadtest.trace.schedule import GOLD_FILE, SCHEDULE_FILE, read_schedule
+from loadtest.trace.schedule import GOLD_FILE, SCHEDULE_FILE, digest_of, read_schedule
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -98,7 +98,11 @@ class RunInfo(BaseModel):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunFiles:
-    """One run as it lies on disk. ``header`` and ``gold`` are None and empty where the trace is gone."""
+    """One run as it lies on disk.
+
+    ``header``, ``gold`` and ``arrivals_sha256`` (of what is sent when) are None or empty where the trace is
+    gone.
+    """
 
     folder: Path
     samples: pl.DataFrame
@@ -106,6 +110,7 @@ class RunFiles:
     header: Header | None
     gold: Mapping[str, GoldAnswer]
     problems: tuple[str, ...]
+    arrivals_sha256: str = ""
 
     @property
     def mode(self) -> str:
@@ -136,9 +141,15 @@ def read_run(run_dir: Path) -> RunFiles:
     except SamplesError as error:
         raise ReportError(str(error)) from error
     info = _read_info(run_dir / RUN_FILE)
-    header, gold, problems = _read_trace(run_dir, info)
+    trace = _read_trace(run_dir, info)
     return RunFiles(
-        folder=run_dir, samples=samples, info=info, header=header, gold=gold, problems=tuple(problems)
+        folder=run_dir,
+        samples=samples,
+        info=info,
+        header=trace.header,
+        gold=trace.gold,
+        problems=trace.problems,
+        arrivals_sha256=trace.arrivals_sha256,
     )
 
 
@@ -182,17 +193,24 @@ def _read_info(path: Path) -> RunInfo:
         raise ReportError(f"{path} is no JSON ({error}). Run the measurement again.") from error
 
 
-def _read_trace(run_dir: Path, info: RunInfo) -> tuple[Header | None, Mapping[str, GoldAnswer], list[str]]:
-    """Read header and gold; a trace that is gone costs the scores, not the report."""
-    if info.trace is None:
-        return None, {}, ["The run names no trace: its answers could not be scored."]
-    folder = (run_dir / info.trace).resolve()
-    problems: list[str] = []
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _TraceFiles:
     header: Header | None = None
-    gold: Mapping[str, Any] = {}
+    gold: Mapping[str, GoldAnswer] = field(default_factory=dict)
+    arrivals_sha256: str = ""
+    problems: tuple[str, ...] = ()
+
+
+def _read_trace(run_dir: Path, info: RunInfo) -> _TraceFiles:
+    """Read what a run replayed; a trace that is gone costs the scores, not the report."""
+    if info.trace is None:
+        return _TraceFiles(problems=("The run names no trace: its answers could not be scored.",))
+    folder = (run_dir / info.trace).resolve()
+    found = _TraceFiles()
     try:
-        header, _ = read_schedule(folder / SCHEDULE_FILE)
-        gold = read_gold(folder / GOLD_FILE)
+        header, arrivals = read_schedule(folder / SCHEDULE_FILE)
+        found = _TraceFiles(header=header, arrivals_sha256=digest_of(arrivals))
+        return replace(found, gold=read_gold(folder / GOLD_FILE))
     except TraceError as error:
-        problems.append(f"The run's trace could not be read, so answers were not scored: {error}")
-    return header, gold, problems
+        why = f"The run's trace could not be read, so answers were not scored: {error}"
+        return replace(found, problems=(why,))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
@@ -90,7 +90,7 @@ def summarise(runs: Sequence[RunFiles], examined: Examined) -> Summary:
         environment=first.info.environment,
         started=_started(first),
         command=first.info.command,
-        trace={} if first.header is None else json.loads(first.header.to_line()),
+        trace=_trace(first),
         variants=_variants(runs),
         makespan_s=examined.window.makespan_s,
         duration_s=examined.window.duration_s,
@@ -101,6 +101,13 @@ def summarise(runs: Sequence[RunFiles], examined: Examined) -> Summary:
         by_arm=grouping.by_arm(),
         objectives=examined.objectives,
     )
+
+
+def _trace(run: RunFiles) -> dict[str, Any]:
+    """Return what the header says, and the hash of the arrivals, which it does not."""
+    if run.header is None:
+        return {}
+    return {**json.loads(run.header.to_line()), "arrivals_sha256": run.arrivals_sha256}
 
 
 def _started(run: RunFiles) -> datetime | None:

@@ -183,6 +183,8 @@ def _slowdown(change: Change) -> float:
 
 def _differences(old: Summary, new: Summary) -> Iterable[str]:
     yield from _unequal("trace", old.trace, new.trace, TRACE_KEYS)
+    if "arrivals_sha256" in old.trace and "arrivals_sha256" in new.trace:  # not in summaries of old
+        yield from _unequal("trace", old.trace, new.trace, ("arrivals_sha256",))
     yield from _unequal("goodput", _objective(old), _objective(new), ("objective_s",))
     yield from _unequal("environment", old.environment, new.environment, MACHINE_KEYS)
 

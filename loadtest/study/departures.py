@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from loadtest.datasets.tasks import Task
 from loadtest.trace.mix import ITEMS
 
 if TYPE_CHECKING:
@@ -22,7 +21,6 @@ def departures(declared: StudyFile, made: Made) -> tuple[str, ...]:
         *_unpinned(declared),
         *_mixed(declared),
         *doubtful(made),
-        *_translated(made),
         *_left_out(summaries),
     )
 
@@ -58,16 +56,6 @@ def _mixed(declared: StudyFile) -> Iterable[str]:
         yield (
             "Loads are shares of the rate at which all items sent at once are answered, reckoned for a mix "
             f"of tasks {wanted.task_mix!r} and languages {wanted.language_mix!r} by unloaded service times."
-        )
-
-
-def _translated(made: Made) -> Iterable[str]:
-    """Say where items that hang together are counted as if they did not."""
-    languages = {code for one in made.unloaded.values() for code in one.by_task_language.get(Task.MLQA, {})}
-    if len(languages) > 1:
-        yield (
-            "MLQA asks one question in four languages on average, and each counts by itself: the interval of "
-            "its score's difference is narrower than it should be."
         )
 
 

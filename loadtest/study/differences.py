@@ -2,25 +2,25 @@
 
 What is right or wrong is tested by McNemar; other scores by swapping the arms unit by unit; intervals are of
 what units gain and lose. Where a task's items are translations of each other, an item in all its languages is
-one unit. MLQA's questions are translations too, of other languages each; which ones are one question a trace
-does not hold, and so each counts by itself (``departures`` says so). Holm over tasks. A score of a synthetic
-variant says nothing, and the report says that.
+one unit: by the data set's own ids, which the trace holds, or by the line where every language's file has the
+same lines. Holm over tasks. A score of a synthetic variant says nothing, and the report says that.
 """
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from loadtest.analysis.multiplicity import holm
 from loadtest.analysis.quality import compare_accuracy, compare_scores, mean_score, micro_f1
-from loadtest.datasets.tasks import Metric, Task
+from loadtest.datasets.tasks import TASKS, Metric, Task
 from loadtest.report.study_record import Correction, QualityDifference, VerdictWord
 from loadtest.study.comparisons import interval_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from numpy.random import Generator
 
@@ -36,12 +36,23 @@ RIGHT_OR_WRONG = frozenset({Metric.ACCURACY, Metric.RETRIEVAL_ACCURACY})
 # Source: Conneau et al. 2018 (XNLI), Ponti et al. 2020 (XCOPA), Artetxe et al. 2020 (XQuAD), Roy et al. 2020
 # (LAReQA, whose questions are XQuAD's; where a language lacks one, those after it are put with others).
 PARALLEL = frozenset({Task.XNLI, Task.XCOPA, Task.XQUAD, Task.LAREQA})
+# Translations that stand on other lines in each language. Source: Lewis et al. 2020.
+SCATTERED = frozenset({Task.MLQA})
 
 
-def compare_quality(
-    scores: Iterable[Score], reference: Iterable[Score], rng: Generator, *, arm: str, alpha: float
+def compare_quality(  # noqa: PLR0913 - two sides, and by name what is said of them
+    scores: Iterable[Score],
+    reference: Iterable[Score],
+    rng: Generator,
+    *,
+    arm: str,
+    alpha: float,
+    units: Mapping[str, str] = MappingProxyType({}),
 ) -> tuple[QualityDifference, ...]:
-    """Compare two arms' scores, task by task, over the items that both were asked."""
+    """Compare two arms' scores, task by task, over the items that both were asked.
+
+    ``units``: what translations share, by item id, where the trace says it.
+    """
     ours, theirs = _by_task(scores), _by_task(reference)
     metrics: dict[str, Metric] = {task: metric for task, (metric, _) in ours.items()}
     found: dict[str, Found] = {}
@@ -49,7 +60,8 @@ def compare_quality(
         items = sorted(ours[task][1].keys() & theirs[task][1].keys())
         if items:
             pairs = [(ours[task][1][item], theirs[task][1][item]) for item in items]
-            found[task] = _compare(task, metrics[task], pairs, rng, alpha)
+            together = [units.get(item) or _unit_of(task, item) for item in items]
+            found[task] = _compare(metrics[task], pairs, together, rng, alpha)
     corrected = holm({task: difference.p_value for task, difference in found.items()})
     return tuple(
         _record(task, metrics[task], difference, corrected[task], alpha).model_copy(update={"arm": arm})
@@ -65,11 +77,33 @@ def _by_task(scores: Iterable[Score]) -> dict[str, tuple[Metric, dict[str, ItemS
     return tasks
 
 
+def counted_apart(scores: Iterable[Score], units: Mapping[str, str]) -> tuple[str, ...]:
+    """Say of which tasks translations are counted as if they did not hang together."""
+    languages: dict[Task, set[str]] = {}
+    for score in scores:
+        if score.task in SCATTERED and any(item.item not in units for item in score.items):
+            languages.setdefault(score.task, set()).add(score.language)
+    return tuple(
+        f"{TASKS[task].title} asks one question in several languages, and this trace does not say which "
+        "items are one: each counts by itself, and the interval of the score's difference is narrower than "
+        "it should be; a trace that is built anew says it."
+        for task, found in languages.items()
+        if len(found) > 1
+    )
+
+
+def _unit_of(task: str, item: str) -> str:
+    return item.rpartition("/")[2] if task in PARALLEL else item
+
+
 def _compare(
-    task: str, metric: Metric, pairs: list[tuple[ItemScore, ItemScore]], rng: Generator, alpha: float
+    metric: Metric,
+    pairs: list[tuple[ItemScore, ItemScore]],
+    units: list[str],
+    rng: Generator,
+    alpha: float,
 ) -> Found:
-    units = [ours.item.rpartition("/")[2] for ours, _ in pairs] if task in PARALLEL else None
-    if metric in RIGHT_OR_WRONG and (units is None or len(set(units)) == len(units)):
+    if metric in RIGHT_OR_WRONG and len(set(units)) == len(units):
         correct = np.array([[score.is_correct for score in pair] for pair in pairs])
         return compare_accuracy(correct[:, 0], correct[:, 1], margin=QUALITY_MARGIN, alpha=alpha)
     counted = all(score.counts is not None for pair in pairs for score in pair)

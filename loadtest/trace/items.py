@@ -64,14 +64,19 @@ class Item:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gold:
-    """The right answer of the item with this id."""
+    """The right answer of the item with this id.
+
+    ``unit``: what the translations of one example share within a task; empty where the data set does not say.
+    """
 
     id: str
     gold: GoldAnswer
+    unit: str = ""
 
     def to_line(self) -> bytes:
         """Return this answer's line of ``gold.jsonl``, LF included."""
-        return json_line({"id": self.id, "gold": self.gold})
+        said = {"unit": self.unit} if self.unit else {}
+        return json_line({"id": self.id, "gold": self.gold, **said})
 
 
 def json_line(record: Mapping[str, Any]) -> bytes:
@@ -110,15 +115,28 @@ def read_gold(path: Path) -> dict[str, GoldAnswer]:
     Raises:
         TraceError: a line is no answer, or an id comes twice; it names file and line.
     """
-    answers: dict[str, GoldAnswer] = {}
+    return {answer.id: answer.gold for answer in _read_answers(path)}
+
+
+def read_units(path: Path) -> dict[str, str]:
+    """Return what translations share, by item id, of the items whose data set says it.
+
+    Raises:
+        TraceError: a line is no answer, or an id comes twice; it names file and line.
+    """
+    return {answer.id: answer.unit for answer in _read_answers(path) if answer.unit}
+
+
+def _read_answers(path: Path) -> Iterator[Gold]:
+    seen: set[str] = set()
     for number, record in read_records(path):
-        key, gold = record.get("id"), record.get("gold")
-        if not isinstance(key, str) or not _is_gold(gold):
+        key, gold, unit = record.get("id"), record.get("gold"), record.get("unit", "")
+        if not isinstance(key, str) or not _is_gold(gold) or not isinstance(unit, str):
             raise TraceError(f'{path}:{number}: no gold answer; expected {{"id": .., "gold": ..}}.')
-        if key in answers:
+        if key in seen:
             raise TraceError(f"{path}:{number}: {key} has an answer already; build the trace again.")
-        answers[key] = cast(GoldAnswer, gold)
-    return answers
+        seen.add(key)
+        yield Gold(id=key, gold=cast(GoldAnswer, gold), unit=unit)
 
 
 def read_records(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:

@@ -124,6 +124,7 @@ def gold_of(example: Example, item_id: str, candidate_ids: Sequence[str] = ()) -
     ``candidate_ids``: what a query should find.
     """
     answer: GoldAnswer | None
+    unit = ""
     match example:
         case PairExample(label=label):
             answer = label
@@ -131,11 +132,11 @@ def gold_of(example: Example, item_id: str, candidate_ids: Sequence[str] = ()) -
             answer = index
         case WordsExample(tags=tags):
             answer = None if tags is None else list(tags)
-        case QuestionExample(answers=answers):
+        case QuestionExample(answers=answers, unit=unit):
             answer = list(answers) or None
-        case QueryExample():
+        case QueryExample(unit=unit):
             answer = list(candidate_ids) or None
-    return None if answer is None else Gold(id=item_id, gold=answer)
+    return None if answer is None else Gold(id=item_id, gold=answer, unit=unit)
 
 
 def sides_of(

@@ -105,6 +105,14 @@ def write_schedule(path: Path, header: Header, arrivals: Iterable[Arrival]) -> N
         file.writelines(arrival.to_line() for arrival in arrivals)
 
 
+def digest_of(arrivals: Iterable[Arrival]) -> str:
+    """Return the sha256 of what is sent when, whatever the header says of it."""
+    digest = hashlib.sha256()
+    for arrival in arrivals:
+        digest.update(arrival.to_line())
+    return digest.hexdigest()
+
+
 def read_schedule(path: Path) -> tuple[Header, list[Arrival]]:
     """Return the header and the arrivals of a schedule.
 

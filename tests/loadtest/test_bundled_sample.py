@@ -19,7 +19,7 @@ from loadtest.datasets.examples import WordsExample, has_gold
 from loadtest.datasets.library import BUNDLED_LICENCE, Library, open_library
 from loadtest.datasets.tasks import ENTITY_LABELS, LANGUAGES, TASKS, UPOS_LABELS, Task
 from loadtest.datasets.tatoeba import ISO_639_3
-from loadtest.trace.items import Item, Role, read_gold, read_items
+from loadtest.trace.items import Item, Role, read_gold, read_items, read_units
 
 DATA = Path(__file__).resolve().parents[2] / "loadtest" / "datasets" / "bundled" / "data"
 CELLS = [(task, code) for task, spec in TASKS.items() for code in spec.languages]
@@ -284,6 +284,21 @@ def test_an_oracle_scores_one_on_every_cell_of_a_trace(tmp_path: Path, project_r
     average = average_scores(scores)
     assert average.is_complete
     assert average.value == 1
+
+
+@pytest.mark.parametrize(("task", "num_languages"), [("mlqa", 7), ("xquad", 12), ("lareqa", 11)])
+def test_a_trace_says_which_questions_are_translations(
+    tmp_path: Path, project_root: Path, task: str, num_languages: int
+) -> None:
+    out = tmp_path / "trace"
+    command = [sys.executable, "-m", "loadtest", "trace", "--data", "bundled", "--tasks", task]
+    command += ["--languages", "all", "--limit", "1000", "--arrivals", "constant:10", "--duration", "1"]
+    subprocess.run([*command, "--out", str(out)], cwd=project_root, check=True, capture_output=True)
+    units = read_units(out / "gold.jsonl")
+    assert units.keys() == read_gold(out / "gold.jsonl").keys()
+    together = Counter(Counter(units.values()).values())
+    assert together[num_languages] == 6
+    assert together.keys() <= {1, num_languages}
 
 
 def _candidates(items: list[Item]) -> Candidates:

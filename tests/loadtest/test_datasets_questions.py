@@ -33,7 +33,7 @@ def _questions(*triples: tuple[str, str, str], **extra: Any) -> dict[str, Any]:
 
 def test_a_question_has_its_context_and_its_answers(tmp_path: Path) -> None:
     assert _read(tmp_path, _questions(("q1", "When?", "1901"))) == [
-        QuestionExample(question="When?", context=HARBOUR, answers=("1901",))
+        QuestionExample(question="When?", context=HARBOUR, answers=("1901",), unit="q1")
     ]
 
 
@@ -120,7 +120,7 @@ BREAKS = [[0, 27], [28, 45], [46, 63]]
 
 def test_every_sentence_is_a_candidate_and_the_answering_one_carries_the_question(tmp_path: Path) -> None:
     queries, candidates = _lareqa(tmp_path, _questions(("q1", "When?", "1901"), sentence_breaks=BREAKS))
-    assert queries == [QueryExample(text="When?", keys=("q1",))]
+    assert queries == [QueryExample(text="When?", keys=("q1",), unit="q1")]
     assert [(c.name, c.text, c.context, c.keys) for c in candidates] == [
         ("c000000", "The harbour opened in 1901.", HARBOUR, ("q1",)),
         ("c000001", "It has two piers.", HARBOUR, ()),

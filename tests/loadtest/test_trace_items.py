@@ -19,6 +19,7 @@ from loadtest.trace.items import (
     json_line,
     read_gold,
     read_items,
+    read_units,
     write_gold,
     write_items,
 )
@@ -48,6 +49,7 @@ def test_an_item_is_this_line() -> None:
 
 def test_a_gold_answer_is_this_line() -> None:
     assert Gold(id="a", gold=["x", "y"]).to_line() == b'{"id":"a","gold":["x","y"]}\n'
+    assert Gold(id="a", gold=1, unit="q7").to_line() == b'{"id":"a","gold":1,"unit":"q7"}\n'
 
 
 @given(st.text(st.characters(codec=None, exclude_categories=())))
@@ -69,6 +71,17 @@ def test_gold_answers_of_every_kind_are_read_as_written(tmp_path: Path) -> None:
     digest = write_gold(path, [Gold(id=key, gold=value) for key, value in answers.items()])
     assert hashlib.sha256(path.read_bytes()).hexdigest() == digest
     assert read_gold(path) == answers
+    assert read_units(path) == {}
+
+
+def test_what_translations_share_is_read_as_written(tmp_path: Path) -> None:
+    path = tmp_path / "gold.jsonl"
+    units = {"mlqa/en/000004": "q1", "mlqa/de/000001": "q1"}
+    write_gold(
+        path, [*(Gold(id=key, gold=["x"], unit=unit) for key, unit in units.items()), Gold(id="c", gold=1)]
+    )
+    assert read_units(path) == units
+    assert read_gold(path) == {"mlqa/en/000004": ["x"], "mlqa/de/000001": ["x"], "c": 1}
 
 
 def _changed(**changes: Any) -> str:
@@ -101,6 +114,7 @@ def test_a_damaged_item_is_named(tmp_path: Path, line: str, words: str) -> None:
         ('{"id": "b"}', "no gold answer"),
         ('{"id": "b", "gold": [1]}', "no gold answer"),
         ('{"id": "b", "gold": true}', "no gold answer"),
+        ('{"id": "b", "gold": 1, "unit": 2}', "no gold answer"),
         ('{"id": "a", "gold": 1}', "a has an answer already"),
     ],
 )

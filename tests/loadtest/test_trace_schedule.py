@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -9,7 +10,15 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from loadtest.trace.items import Gold, Item, Role, TraceError, write_gold, write_items
-from loadtest.trace.schedule import Arrival, Header, Source, load_trace, read_schedule, write_schedule
+from loadtest.trace.schedule import (
+    Arrival,
+    Header,
+    Source,
+    digest_of,
+    load_trace,
+    read_schedule,
+    write_schedule,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -59,6 +68,14 @@ def test_a_schedule_is_read_as_written(tmp_path: Path) -> None:
     header, arrivals = read_schedule(tmp_path / "schedule.jsonl")
     assert arrivals == list(ARRIVALS)
     assert replace(header, items_sha256="", gold_sha256="") == HEADER
+
+
+def test_the_hash_of_arrivals_is_of_their_lines_and_not_of_the_header(tmp_path: Path) -> None:
+    path = _write(tmp_path) / "schedule.jsonl"
+    lines = path.read_bytes().split(b"\n", maxsplit=1)[1]
+    assert digest_of(ARRIVALS) == hashlib.sha256(lines).hexdigest()
+    moved = [replace(ARRIVALS[0], t_us=ARRIVALS[0].t_us + 1), *ARRIVALS[1:]]
+    assert digest_of(moved) != digest_of(ARRIVALS)
 
 
 def test_the_first_line_is_a_header_with_its_schema_and_each_further_line_an_arrival(tmp_path: Path) -> None:

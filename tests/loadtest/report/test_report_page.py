@@ -25,6 +25,7 @@ from loadtest.report.study_record import Verdict, VerdictWord
 from loadtest.report.summary import read_summary, write_summary
 from loadtest.report.verdict import Strip, Tone, strip_of
 from loadtest.trace.samples import read_samples, write_samples
+from loadtest.trace.schedule import digest_of, read_schedule
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -291,6 +292,9 @@ def test_the_command_the_trace_and_the_environment_are_shown(page: Reader, repor
     assert summary.command is not None
     assert summary.command in said
     assert str(summary.trace["items_sha256"]) in said
+    _, arrivals = read_schedule(reported_run.parent / "trace" / "schedule.jsonl")
+    assert summary.trace["arrivals_sha256"] == digest_of(arrivals)
+    assert digest_of(arrivals) in said
     assert "a made-up processor" in said
     assert f"xlmr-load report {reported_run.name}" in said
     assert "synthetic weights" in said

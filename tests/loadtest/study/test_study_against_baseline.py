@@ -95,6 +95,17 @@ def test_another_mix_of_the_same_items_is_another_trace() -> None:
     assert compared(old, new).unlike == ("trace.mix.tasks: 'items' against 'uniform'",)
 
 
+def test_other_instants_under_the_same_header_are_another_trace() -> None:
+    """As two recordings of one name and length are; a summary of old, without the hash, is not held to it."""
+
+    def sent(digest: str | None) -> list[Summary]:
+        told = {} if digest is None else {"arrivals_sha256": digest}
+        return [run.model_copy(update={"trace": {**run.trace, **told}}) for run in runs(1.0)]
+
+    assert compared(sent("aa"), sent("bb")).unlike == ("trace.arrivals_sha256: 'aa' against 'bb'",)
+    assert compared(sent("aa"), sent("aa")).unlike == compared(sent(None), sent("bb")).unlike == ()
+
+
 def ratios_of(p50: list[float], p95: list[float]) -> Against:
     """Compare pairs whose log ratios are these, in hundredths."""
     new = [

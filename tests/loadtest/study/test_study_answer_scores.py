@@ -28,7 +28,9 @@ def test_every_compared_arm_is_scored_beside_the_reference(
     for arm, accuracy in (("old", 0.9), ("new", 0.9), ("worse", 0.2)):
         plan = {"arm": arm, "accuracy": accuracy, "num": 300, "error_ratio": 0.0, "tasks": tasks}
         build_run(tmp_path, f"runs/unloaded-{arm}", **plan)
-    found = quality_of(study.declared, StudyFolder(root=tmp_path), np.random.default_rng(1))
+    quality = quality_of(study.declared, StudyFolder(root=tmp_path), np.random.default_rng(1))
+    assert quality.doubts == ()
+    found = quality.by_arm
     assert list(found) == ["new", "worse"]
     assert {one.arm for one in found["worse"]} == {"worse"}
     assert [one.task for one in found["new"]] == ["panx", "tatoeba"]

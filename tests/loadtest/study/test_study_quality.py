@@ -11,17 +11,12 @@ from loadtest.analysis.scoring import ItemScore, Score
 from loadtest.analysis.scoring.score import TagCounts
 from loadtest.datasets.tasks import Metric, Task
 from loadtest.report.study_record import VerdictWord
-from loadtest.study.departures import departures
-from loadtest.study.differences import compare_quality
-from loadtest.study.made import Made
+from loadtest.study.differences import compare_quality, counted_apart
 from loadtest.study.token_share import language_points, token_fit
 from tests.loadtest.study.made_up import group, summary
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from loadtest.report.records import Group, Summary
-    from loadtest.study.study_file import Study
 
 
 def score(task: Task, metric: Metric, language: str, items: list[ItemScore]) -> Score:
@@ -90,20 +85,43 @@ def test_tasks_share_one_chance_of_a_false_claim() -> None:
         assert said is word
 
 
-def test_questions_that_hang_together_and_are_counted_apart_are_told(
-    study_of: Callable[[str], Study],
-) -> None:
-    def told(*languages: str) -> bool:
-        made = Made(
-            unloaded={"old": seen({"mlqa": dict.fromkeys(languages, line(9))})},
-            capacity_per_s=1.0,
-            swept=None,
-            blocks=(),
-        )
-        return any(text.startswith("MLQA asks") for text in departures(study_of("").declared, made))
+def test_translations_that_a_trace_does_not_tie_are_told() -> None:
+    def told(*languages: str, units: dict[str, str] | None = None) -> tuple[str, ...]:
+        found = [score(Task.MLQA, Metric.MLQA, code, right("mlqa", code, [1, 0])) for code in languages]
+        return counted_apart(found, units or {})
 
-    assert told("en", "de")
-    assert not told("en")
+    tied = {f"mlqa/{code}/{i:06d}": f"q{i}" for code in ("en", "de") for i in range(2)}
+    (sentence,) = told("en", "de")
+    assert sentence.startswith("MLQA asks one question in several languages, and this trace does not say")
+    assert told("en") == told("en", "de", units=tied) == ()
+
+
+def test_translations_are_one_unit_wherever_they_stand() -> None:
+    """Ten questions in twenty languages, in each on other lines, say no more than ten questions do."""
+    ours, theirs = [1] * 7 + [0] * 3, [1] * 4 + [0] * 6
+    languages = {f"l{i}": np.random.default_rng(i).permutation(10) for i in range(20)}
+    units = {
+        f"mlqa/{code}/{i:06d}": f"q{k}" for code, order in languages.items() for i, k in enumerate(order)
+    }
+
+    def arm(flags: list[int]) -> list[Score]:
+        return [
+            score(Task.MLQA, Metric.MLQA, code, right("mlqa", code, [flags[k] for k in order]))
+            for code, order in languages.items()
+        ]
+
+    def p_value(ours: list[Score], theirs: list[Score], units: dict[str, str]) -> float:
+        (found,) = compare_quality(ours, theirs, np.random.default_rng(1), arm="new", alpha=0.05, units=units)
+        assert found.difference == pytest.approx(0.3)
+        assert found.p_value is not None
+        return found.p_value
+
+    def alone(flags: list[int]) -> list[Score]:
+        return [score(Task.MLQA, Metric.MLQA, "en", right("mlqa", "en", flags))]
+
+    tied = p_value(arm(ours), arm(theirs), units)
+    assert tied == p_value(alone(ours), alone(theirs), {})
+    assert p_value(arm(ours), arm(theirs), {}) < 1e-3 < tied
 
 
 @pytest.mark.parametrize("task", [Task.XNLI, Task.XCOPA, Task.XQUAD, Task.LAREQA])
