@@ -40,7 +40,7 @@ COMPARISON_HEAD = (
         "high",
         "confidence",
     ),
-    *("margin_low", "margin_high", "p_value", "correction", "verdict"),
+    *("margin_low", "margin_high", "p_value", "p_equivalence", "correction", "verdict"),
 )
 
 
@@ -103,7 +103,7 @@ def _comparison(one: Comparison) -> tuple[object, ...]:
         None if one.log_ratio is None else math.exp(one.log_ratio),
         *((None,) * 3 if interval is None else (*_ends(interval.low, interval.high), interval.confidence)),
         *((None,) * 2 if margin is None else _ends(margin.low, margin.high)),
-        *(one.p_value, one.correction.value, one.word.value),
+        *(one.p_value, one.p_equivalence, one.correction.value, one.word.value),
     )
 
 

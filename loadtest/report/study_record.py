@@ -134,7 +134,8 @@ class Comparison(Record):
     margin: Margin | None = None
     pair_log_ratios: tuple[LogRatio, ...] = ()
     p_value: Ratio | None = None
-    correction: Correction = Correction.NONE
+    p_equivalence: Ratio | None = Field(default=None, description="that it lies within the margin, by TOST")
+    correction: Correction = Field(default=Correction.NONE, description="of both p-values")
     marked: bool = Field(default=False, description="still different from 0 after the correction")
     word: VerdictWord
     num_pairs: int = Field(ge=0)

@@ -2,8 +2,8 @@
 
 Rules: the primaries are p50 and p95 latency at the declared load and offline throughput, in this
 order (a fixed sequence needs no correction; ``held_of`` holds to it); tasks are corrected by Holm,
-languages, and tasks by languages, by Benjamini-Hochberg. A difference that does not survive its
-correction is inconclusive. Several arms share the risk of a false alarm evenly (Bonferroni).
+languages, and tasks by languages, by Benjamini-Hochberg. A difference, or an equivalence, that does not
+survive its correction is inconclusive. Several arms share the risk of a false alarm evenly (Bonferroni).
 """
 
 from __future__ import annotations
@@ -145,6 +145,7 @@ class Comparer:
             margin=Margin(low=found.margins.low, high=found.margins.high),
             pair_log_ratios=seen.flat,
             p_value=found.p_difference,
+            p_equivalence=found.p_equivalence,
             correction=Correction.SEQUENCE if topic.primary else Correction.NONE,
             marked=found.verdict.value in DIFFERENT,
             word=VerdictWord(found.verdict.value),
@@ -190,21 +191,28 @@ def corrected(
     correction: Correction,
     alpha: float,
 ) -> list[Comparison]:
-    """Replace p-values by corrected ones, and take back differences that do not survive."""
-    adjusted = adjust({i: comparison.p_value for i, comparison in enumerate(compared)})
-    found = []
-    for i, comparison in enumerate(compared):
-        p_value = adjusted[i]
-        marked = comparison.word in DIFFERENT and p_value is not None and p_value < alpha
-        survives = marked or comparison.word not in DIFFERENT
-        found.append(
-            comparison.model_copy(
-                update={
-                    "p_value": p_value,
-                    "correction": correction,
-                    "marked": marked,
-                    "word": comparison.word if survives else VerdictWord.INCONCLUSIVE,
-                }
-            )
-        )
-    return found
+    """Replace p-values by corrected ones, and take back claims that do not survive.
+
+    Differences and equivalences are a family each: no arm can be both, and each is claimed of many.
+    """
+    differs = adjust({i: comparison.p_value for i, comparison in enumerate(compared)})
+    equals = adjust({i: comparison.p_equivalence for i, comparison in enumerate(compared)})
+    return [
+        _after(comparison, differs[i], equals[i], correction, alpha) for i, comparison in enumerate(compared)
+    ]
+
+
+def _after(
+    comparison: Comparison, differs: float | None, equals: float | None, correction: Correction, alpha: float
+) -> Comparison:
+    claimed = equals if comparison.word is VerdictWord.EQUIVALENT else differs
+    survives = claimed is not None and claimed < alpha
+    return comparison.model_copy(
+        update={
+            "p_value": differs,
+            "p_equivalence": equals,
+            "correction": correction,
+            "marked": survives and comparison.word in DIFFERENT,
+            "word": comparison.word if survives else VerdictWord.INCONCLUSIVE,
+        }
+    )

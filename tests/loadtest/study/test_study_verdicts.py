@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
+from statsmodels.stats.weightstats import DescrStatsW
 
 from loadtest.analysis.aa import noise_floor
 from loadtest.analysis.design import Phase, Side
@@ -139,6 +140,36 @@ def test_each_family_is_corrected_by_its_own_method_and_what_fails_it_is_inconcl
     assert [one.marked for one in found] == [word != "inconclusive" for word in words]
     taken_back = sum(p < 0.05 <= q for p, q in zip(alone, adjusted, strict=True))
     assert (taken_back, sum(p < 0.05 for p in alone)) == (3 if method == "holm" else 2, 5)
+
+
+@pytest.mark.parametrize(("family", "method"), [("tasks", "holm"), ("languages", "fdr_bh")])
+def test_equivalences_are_corrected_as_differences_are(
+    study_of: Callable[[str], Study], family: str, method: str
+) -> None:
+    """Twelve of a kind that differ by nothing, each with its own spread: statsmodels tells which survive."""
+    design = DESIGN.replace("pairs = 10", "pairs = 6", 1)
+    away = stats.zscore([-1.0, 14.0, 2.0, 11.0, 8.0, 3.0], ddof=1)
+    spreads = (0.01, 0.02, 0.03, 0.045, 0.05, 0.054, 0.056, 0.058, 0.07, 0.1, 0.2, 0.3)
+
+    def run(block: Block, _: np.random.Generator) -> Summary:
+        is_arm = block.side is Side.ARM
+        groups = {
+            f"{spread:.3f}": group(0.02 * math.exp(is_arm * spread * away[block.pair % 6]))
+            for spread in spreads
+        }
+        return summary(group(0.02), by_task=groups, by_language=groups)
+
+    study = study_of(design)
+    judging = Comparer(runs=observed(study, run), declared=study.declared, rng=np.random.default_rng(1))
+    found = getattr(judging, family)("new")
+    margin = found[0].margin
+    alone = [DescrStatsW(one.pair_log_ratios).ttost_mean(margin.low, margin.high)[0] for one in found]
+    adjusted = multipletests(alone, method=method)[1]
+    assert [one.p_equivalence for one in found] == pytest.approx(adjusted.tolist())
+    words = ["equivalent" if p < 0.05 else "inconclusive" for p in adjusted]
+    assert [one.word.value for one in found] == words
+    assert sum(p < 0.05 <= q for p, q in zip(alone, adjusted, strict=True)) >= 2
+    assert {"equivalent", "inconclusive"} == set(words)
 
 
 def test_a_primary_after_one_that_is_not_different_bears_no_mark(study_of: Callable[[str], Study]) -> None:
