@@ -54,7 +54,8 @@ class QualityDifference:
     """Scores of both arms on the same ``n`` items, and their difference, arm - reference.
 
     ``num_better``, ``num_worse``: items that only the arm, or only the reference, got right; None where
-    items are not right or wrong. ``equivalence_interval`` is the 90 % one, held against ``margin``.
+    items are not right or wrong. ``equivalence_interval`` is held against ``margin``: the 90 % one where a
+    claim of equivalence is the only one.
     """
 
     n: int
@@ -71,9 +72,16 @@ class QualityDifference:
 
 
 def compare_accuracy(
-    correct: ArrayLike, reference_correct: ArrayLike, *, margin: float, alpha: float = 0.05
+    correct: ArrayLike,
+    reference_correct: ArrayLike,
+    *,
+    margin: float,
+    alpha: float = 0.05,
+    num_claims: int = 1,
 ) -> QualityDifference:
     """Compare which of the same independent items ``[n]`` either arm got right.
+
+    ``num_claims``: how many comparisons share one chance, ``alpha``, that some claim of equivalence is false.
 
     Raises:
         ValueError: there are no items, or not the same number.
@@ -84,7 +92,8 @@ def compare_accuracy(
     better, worse = int(np.count_nonzero(ours & ~theirs)), int(np.count_nonzero(theirs & ~ours))
     table = [[int(np.count_nonzero(ours & theirs)), worse], [better, int(np.count_nonzero(~ours & ~theirs))]]
     away = ours.astype(np.float64) - theirs
-    interval, equivalence = (difference_interval(away, level) for level in (1 - alpha, 1 - 2 * alpha))
+    levels = (1 - alpha, 1 - 2 * alpha / num_claims)
+    interval, equivalence = (difference_interval(away, level) for level in levels)
     p_value = float(mcnemar(table, exact=True).pvalue)
     return QualityDifference(
         n=n,
@@ -110,12 +119,13 @@ def compare_scores(  # noqa: PLR0913 - two arms, what they are scored by, and ho
     rng: Generator,
     clusters: ArrayLike | None = None,
     alpha: float = 0.05,
+    num_claims: int = 1,
 ) -> QualityDifference:
     """Compare scores that come from sums over items.
 
     ``counts`` ``[n, k]``: what each item adds (true positives, false positives, ...), for either
     arm; ``score`` turns sums ``[..., k]`` into scores ``[...]``. ``clusters`` ``[n]``: items
-    with the same label are one unit (translations of one item).
+    with the same label are one unit (translations of one item). ``num_claims``: as for ``compare_accuracy``.
 
     Raises:
         ValueError: there are no items, or not the same number.
@@ -127,7 +137,8 @@ def compare_scores(  # noqa: PLR0913 - two arms, what they are scored by, and ho
     totals, reference_totals = ours.sum(axis=0), theirs.sum(axis=0)
     difference = float(score(totals) - score(reference_totals))
     away = unit_differences(ours, theirs, score)
-    interval, equivalence = (difference_interval(away, level) for level in (1 - alpha, 1 - 2 * alpha))
+    levels = (1 - alpha, 1 - 2 * alpha / num_claims)
+    interval, equivalence = (difference_interval(away, level) for level in levels)
     p_value = _swap_p(ours, theirs, score, difference, rng)
     return QualityDifference(
         n=n,

@@ -3,11 +3,13 @@
 What is right or wrong is tested by McNemar; other scores by swapping the arms unit by unit; intervals are of
 what units gain and lose. Where a task's items are translations of each other, an item in all its languages is
 one unit: by the data set's own ids, which the trace holds, or by the line where every language's file has the
-same lines. Holm over tasks. A score of a synthetic variant says nothing, and the report says that.
+same lines. Tasks share the risk of a false claim: differences by Holm, equivalences evenly. A score of a
+synthetic variant says nothing, and the report says that.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -40,6 +42,14 @@ PARALLEL = frozenset({Task.XNLI, Task.XCOPA, Task.XQUAD, Task.LAREQA})
 SCATTERED = frozenset({Task.MLQA})
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Risk:
+    """The chance of a false claim, and how many comparisons share it."""
+
+    alpha: float
+    num_claims: int
+
+
 def compare_quality(  # noqa: PLR0913 - two sides, and by name what is said of them
     scores: Iterable[Score],
     reference: Iterable[Score],
@@ -55,13 +65,16 @@ def compare_quality(  # noqa: PLR0913 - two sides, and by name what is said of t
     """
     ours, theirs = _by_task(scores), _by_task(reference)
     metrics: dict[str, Metric] = {task: metric for task, (metric, _) in ours.items()}
+    asked = {
+        task: sorted(ours[task][1].keys() & theirs[task][1].keys()) for task in ours.keys() & theirs.keys()
+    }
+    risk = _Risk(alpha=alpha, num_claims=sum(map(bool, asked.values())))
     found: dict[str, Found] = {}
-    for task in sorted(ours.keys() & theirs.keys()):
-        items = sorted(ours[task][1].keys() & theirs[task][1].keys())
+    for task, items in sorted(asked.items()):
         if items:
             pairs = [(ours[task][1][item], theirs[task][1][item]) for item in items]
             together = [units.get(item) or _unit_of(task, item) for item in items]
-            found[task] = _compare(metrics[task], pairs, together, rng, alpha)
+            found[task] = _compare(metrics[task], pairs, together, rng, risk)
     corrected = holm({task: difference.p_value for task, difference in found.items()})
     return tuple(
         _record(task, metrics[task], difference, corrected[task], alpha).model_copy(update={"arm": arm})
@@ -101,11 +114,17 @@ def _compare(
     pairs: list[tuple[ItemScore, ItemScore]],
     units: list[str],
     rng: Generator,
-    alpha: float,
+    risk: _Risk,
 ) -> Found:
     if metric in RIGHT_OR_WRONG and len(set(units)) == len(units):
         correct = np.array([[score.is_correct for score in pair] for pair in pairs])
-        return compare_accuracy(correct[:, 0], correct[:, 1], margin=QUALITY_MARGIN, alpha=alpha)
+        return compare_accuracy(
+            correct[:, 0],
+            correct[:, 1],
+            margin=QUALITY_MARGIN,
+            alpha=risk.alpha,
+            num_claims=risk.num_claims,
+        )
     counted = all(score.counts is not None for pair in pairs for score in pair)
     values = [[_counts(score) if counted else (score.value, 1.0) for score in pair] for pair in pairs]
     sides = np.array(values, dtype=np.float64)
@@ -116,7 +135,8 @@ def _compare(
         margin=QUALITY_MARGIN,
         rng=rng,
         clusters=units,
-        alpha=alpha,
+        alpha=risk.alpha,
+        num_claims=risk.num_claims,
     )
 
 

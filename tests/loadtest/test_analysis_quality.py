@@ -69,6 +69,21 @@ def test_the_four_words(counts: tuple[int, int, int, int], verdict: QualityVerdi
     assert compare_scores(counted(ours), counted(theirs), mean_score, margin=0.01, rng=rng).verdict is verdict
 
 
+def test_claims_of_equivalence_share_one_chance() -> None:
+    """16 of 1,000 items changed, evenly: an error of 0.004, and a margin of 0.01 that is 2.5 errors away."""
+    ours, theirs = answers(500, 8, 8, 484)
+    for compare in (
+        compare_accuracy,
+        lambda a, b, **more: compare_scores(
+            counted(a), counted(b), mean_score, rng=np.random.default_rng(0), **more
+        ),
+    ):
+        alone, of_ten = (compare(ours, theirs, margin=0.01, num_claims=num) for num in (1, 10))
+        assert (alone.verdict, of_ten.verdict) == (QualityVerdict.EQUIVALENT, QualityVerdict.INCONCLUSIVE)
+        assert (alone.equivalence_interval.level, of_ten.equivalence_interval.level) == (0.9, 0.99)
+        assert alone.interval == of_ten.interval
+
+
 def tagged(rng: np.random.Generator, n: int, hit: float) -> NDArray[np.float64]:
     gold = rng.integers(1, 5, n)
     predicted = np.maximum(gold + rng.integers(-1, 2, n), 0)

@@ -59,6 +59,23 @@ def test_equal_answers_differ_by_nothing_once_there_are_enough(num: int, word: V
     assert (found.n, found.difference, found.word) == (10 * num, 0.0, word)
 
 
+def test_tasks_share_one_chance_of_a_false_equivalence() -> None:
+    """What is enough for one task is not for one of two."""
+    flags = [1, 0, 1, 1, 0] * 60
+
+    def arm(*tasks: Task) -> list[Score]:
+        return [score(task, Metric.ACCURACY, "en", right(task.value, "en", flags)) for task in tasks]
+
+    def words(*tasks: Task) -> set[VerdictWord]:
+        both = arm(*tasks)
+        return {
+            one.word for one in compare_quality(both, both, np.random.default_rng(1), arm="new", alpha=0.05)
+        }
+
+    assert words(Task.XNLI) == {VerdictWord.EQUIVALENT}
+    assert words(Task.XNLI, Task.XCOPA) == {VerdictWord.INCONCLUSIVE}
+
+
 def test_tasks_share_one_chance_of_a_false_claim() -> None:
     """Nine of ten items that differ are better: p is 0.021 by McNemar, and 0.064 as the least of three."""
     flags = {"ours": [1] * 9 + [0] + [1] * 20, "theirs": [0] * 9 + [1] + [1] * 20}
