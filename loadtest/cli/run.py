@@ -39,7 +39,12 @@ INTERRUPTED = 130  # 128 + SIGINT, as shells say it
 def run(  # noqa: PLR0913 - each argument is an option of the command line
     *,
     trace: Annotated[Path, typer.Option(help="Folder of a trace (see 'xlmr-load trace').")],
-    target: Annotated[str, typer.Option(help="URL of the service, such as http://127.0.0.1:8000.")],
+    target: Annotated[
+        str,
+        typer.Option(
+            help="URL of the service: http://127.0.0.1:8000. For https SSL_CERT_FILE may name certificates."
+        ),
+    ],
     arm: Annotated[Path, typer.Option(help="arm.toml: which variant answers each task.")],
     out: Annotated[Path, typer.Option(help="Folder to write; must hold no run yet.")],
     processes: Annotated[int, typer.Option(help="Processes that send; each needs a core of its own.")] = 1,

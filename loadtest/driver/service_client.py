@@ -61,7 +61,11 @@ class ServiceClient:
 
     def __init__(self, target: Target) -> None:
         self._target = target
-        self._client = httpx2.Client(base_url=target.url, timeout=_CALL_TIMEOUT_S, trust_env=False)
+        # The trust of the timed path, so that what one of them accepts the other does.
+        trust = ssl.create_default_context() if target.secure else False
+        self._client = httpx2.Client(
+            base_url=target.url, timeout=_CALL_TIMEOUT_S, trust_env=False, verify=trust
+        )
 
     def __enter__(self) -> Self:
         return self
@@ -74,6 +78,7 @@ class ServiceClient:
 
         Raises:
             NotReadyError: it did not within ``timeout_s``.
+            TargetError: it shows a certificate that is not trusted here, which waiting does not mend.
         """
         deadline = time.monotonic() + timeout_s
         while (said := self._not_ready()) is not None:
@@ -140,6 +145,10 @@ class ServiceClient:
         try:
             reply = self._client.get("/health/ready")
         except httpx2.HTTPError as error:
+            if isinstance(_root(error), ssl.SSLCertVerificationError):
+                raise TargetError(
+                    f"The target {self._target.url} is not trusted: {_reason(error)}."
+                ) from error
             return _reason(error)
         return None if reply.status_code == httpx2.codes.OK else f"/health/ready answers {reply.status_code}"
 
@@ -149,6 +158,9 @@ def _reason(error: httpx2.HTTPError) -> str:
     if not isinstance(error, httpx2.ConnectError):
         return f"{type(error).__name__} {said}".strip()
     match _root(error):
+        case ssl.SSLCertVerificationError() as refused:
+            why = refused.verify_message
+            return f"its certificate is not good here ({why}); SSL_CERT_FILE may name certificates to trust"
         case ssl.SSLError():
             return f"no TLS connection comes about ({said})"
         case socket.gaierror():

@@ -74,7 +74,8 @@ def null_server(**options: Any) -> Iterator[World]:
     try:
         assert process.stdout is not None
         port = int(process.stdout.readline())
-        yield World(url=f"http://127.0.0.1:{port}", process=process)
+        scheme = "https" if options.get("tls") else "http"
+        yield World(url=f"{scheme}://127.0.0.1:{port}", process=process)
     finally:
         process.kill()
         process.wait()

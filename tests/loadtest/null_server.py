@@ -19,6 +19,7 @@ import json
 import os
 import random
 import selectors
+import ssl
 import sys
 import time
 from typing import Any
@@ -209,7 +210,12 @@ class Connection(asyncio.Protocol):
 async def main(options: dict[str, Any], port: int = 0) -> None:
     """Serve until killed."""
     service = Service(options)
-    server = await asyncio.get_running_loop().create_server(lambda: Connection(service), "127.0.0.1", port)
+    trust = None
+    if options.get("tls"):  # files of a certificate and its key
+        trust = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        trust.load_cert_chain(*options["tls"])
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(lambda: Connection(service), "127.0.0.1", port, ssl=trust)
     print(server.sockets[0].getsockname()[1], flush=True)  # noqa: T201 - the port is this program's output
     async with server:
         await server.serve_forever()
