@@ -8,6 +8,7 @@ and is ended by the process id that was started here.
 from __future__ import annotations
 
 import contextlib
+import json
 import re
 import signal
 import socket
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 
 NOTE = "server.json"
 STOP_TIMEOUT_S = 45.0  # the service drains within 30 s
+_LAST_LINES = 20
+_EVERYDAY = ("debug", "info")
 _PLACEHOLDER = re.compile(r"\{([a-z_]+)\}")
 
 
@@ -62,7 +65,7 @@ class Server:
             return
         assert self.process is not None, "Only a process of ours can end. This is a bug."
         raise StoppedError(
-            f"the server ended during {during} (status {self.process.returncode}): {self.last_words()}. "
+            f"the server ended during {during} ({_ending(self.process.returncode)}): {self.last_words()}. "
             f"All of its output is in {self.log}; the same command makes this run again"
         )
 
@@ -77,11 +80,36 @@ class Server:
         )
 
     def last_words(self) -> str:
-        """Return the end of the server's log, for an error message."""
+        """Return the last of the server's log that may be a reason, for an error message."""
         if self.log is None or not self.log.is_file():
             return "no log was kept"
         lines = self.log.read_text(errors="replace").strip().splitlines()
-        return lines[-1] if lines else "its log is empty"
+        if not lines:
+            return "its log is empty"
+        return next(
+            filter(None, map(_complaint, reversed(lines[-_LAST_LINES:]))), "its log says nothing of why"
+        )
+
+
+def _ending(status: int) -> str:
+    """Say how a process ended: by itself, or by which signal."""
+    if status >= 0:
+        return f"status {status}"
+    try:
+        return f"ended by {signal.Signals(-status).name}"
+    except ValueError:
+        return f"ended by signal {-status}"
+
+
+def _complaint(line: str) -> str:
+    """Return what a line of a log says, empty where it tells of everyday business (JSON up to level info)."""
+    try:
+        record = json.loads(line)
+    except ValueError:
+        return line.strip()
+    if not isinstance(record, dict):
+        return line.strip()
+    return "" if record.get("level") in _EVERYDAY else str(record.get("event") or line.strip())
 
 
 class Starting:

@@ -11,7 +11,7 @@ import pytest
 
 from loadtest.study.cores import pinned
 from loadtest.study.server import Server, free_port, running
-from loadtest.study.study_file import StudyError
+from loadtest.study.study_file import StoppedError, StudyError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -51,6 +51,44 @@ def test_a_server_that_ended_by_itself_leaves_its_last_words(tmp_path: Path) -> 
         server.process.wait(20)
         assert not server.alive()
         assert server.last_words() == "no weights at /gone"
+
+
+@pytest.mark.parametrize(
+    ("lines", "said"),
+    [
+        (['{"event": "request", "level": "info"}'] * 3, "its log says nothing of why"),
+        (['{"event": "No memory is left.", "level": "error"}', '{"level": "info"}'], "No memory is left."),
+        (["ValueError: no such layer", '{"event": "request", "level": "info"}'], "ValueError: no such layer"),
+        (["[1, 2]"], "[1, 2]"),
+        (
+            ["an old complaint", *['{"event": "request", "level": "info"}'] * 20],
+            "its log says nothing of why",
+        ),
+        ([], "its log is empty"),
+    ],
+)
+def test_the_last_words_are_not_everyday_business(tmp_path: Path, lines: list[str], said: str) -> None:
+    log = tmp_path / "l.log"
+    log.write_text("\n".join(lines))
+    assert Server(url="http://127.0.0.1:1", log=log).last_words() == said
+
+
+@pytest.mark.parametrize(
+    ("program", "said"),
+    [
+        ("import os; os.kill(os.getpid(), 9)", "(ended by SIGKILL): its log is empty"),
+        ("import os; os.kill(os.getpid(), 40)", "(ended by signal 40): its log is empty"),
+        ("raise SystemExit(3)", "(status 3): its log is empty"),
+    ],
+)
+def test_how_a_server_ended_is_told(tmp_path: Path, program: str, said: str) -> None:
+    command = ["{python}", "-c", program]
+    with running(command, here=tmp_path, out=tmp_path, cpus=None, log=tmp_path / "l.log") as server:
+        assert server.process is not None
+        server.process.wait(20)
+        with pytest.raises(StoppedError, match="the server ended during a test") as caught:
+            server.check("a test")
+    assert said in str(caught.value)
 
 
 def test_a_server_that_never_gets_ready_is_told_by_its_log_and_another_by_its_address(tmp_path: Path) -> None:
