@@ -5,7 +5,8 @@
 ``network`` is what the client waited and the server's own total does not explain
 (connections, HTTP, parsing); ``server_other`` is the server's total without its four
 stages. Both are residuals with a name; where clocks or rounding disagree they can be a
-hair below 0. An answer without a split puts its service time under ``unexplained``.
+hair below 0. An answer without a split puts its service time under ``unexplained``, and so does one whose
+server claims to have taken longer than the client waited.
 All times in seconds, arrays float64 ``[n]``.
 """
 
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
 STAGES = ("tokenize", "queue", "infer", "decode")
+# Of a server's own clock and of times in whole milliseconds.
+_ROUNDING_S = 1e-3
 BAND_EDGES = (0.0, 0.5, 0.9, 0.95, 0.99, 1.0)
 
 
@@ -69,12 +72,11 @@ def split(
     service = (done - sent) / 1e6
     stages = {name: _seconds(server_ms, name, service.size) for name in STAGES}
     known = np.any([~np.isnan(stage) for stage in stages.values()], axis=0)
-    named = {name: np.nan_to_num(stage) for name, stage in stages.items()}
-    sum_of_stages = np.sum(list(named.values()), axis=0)
+    sum_of_stages = np.nansum(list(stages.values()), axis=0)
     total = _seconds(server_ms, "total", service.size)
     total = np.where(np.isnan(total) & known, sum_of_stages, total)
-    explained = ~np.isnan(total)
-    total = np.nan_to_num(total)
+    explained = total <= service + _ROUNDING_S  # False where it gave none
+    named = {name: np.where(explained, np.nan_to_num(stage), 0.0) for name, stage in stages.items()}
     return Split(
         lateness=(sent - intended) / 1e6,
         network=np.where(explained, service - total, 0.0),

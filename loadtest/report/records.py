@@ -58,7 +58,7 @@ class TimeSplit(Record):
     infer_s: Seconds | None
     decode_s: Seconds | None
     server_other_s: Seconds | None
-    unexplained_s: Seconds = Field(description="service time of requests whose answers carried no split")
+    unexplained_s: Seconds = Field(description="service time of answers without a split to believe")
     latency_s: Seconds
 
 

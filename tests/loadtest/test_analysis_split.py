@@ -66,6 +66,18 @@ def test_an_answer_without_a_split_is_unexplained() -> None:
     assert parts.network.tolist() == pytest.approx([0.0, 0.001])
 
 
+def test_a_server_that_claims_more_than_was_waited_is_not_believed() -> None:
+    """By more than a millisecond, which rounding may be."""
+    zeros = [0, 0, 0]
+    told = {"total": [6.0, 6.1, NAN], "queue": [1.0, 1.0, 7.0], "infer": [2.0, 2.0, NAN]}
+    parts = split(intended_us=zeros, sent_us=zeros, done_us=[5000] * 3, server_ms=told)
+    assert parts.unexplained.tolist() == [0.0, 0.005, 0.005]
+    assert parts.network.tolist() == pytest.approx([-0.001, 0.0, 0.0])
+    assert parts.queue.tolist() == [0.001, 0.0, 0.0]
+    assert parts.infer.tolist() == [0.002, 0.0, 0.0]
+    assert parts.latency.tolist() == pytest.approx([0.005] * 3)
+
+
 def test_stages_without_a_total_are_the_total() -> None:
     parts = split(intended_us=[0], sent_us=[0], done_us=[9000], server_ms={"queue": [2.0], "infer": [3.0]})
     assert parts.network.tolist() == pytest.approx([0.004])
