@@ -9,11 +9,12 @@ import pytest
 from tests.deploy.panel_queries import PanelQuery, panel_queries
 from tests.deploy.promql import selectors
 from tests.observability.not_exported import NOT_EXPORTED
+from tests.observability.prometheus_server import TEST_S
 
 if TYPE_CHECKING:
     from tests.observability.conftest import Watched
 
-pytestmark = [pytest.mark.observability, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.observability, pytest.mark.timeout(TEST_S)]
 
 VALUES = {"lineage_a": "english-intermediate", "lineage_b": "multilingual-intermediate"}
 VALUES |= {"variant_a": "en-mnli.*", "variant_b": "multi-tlm.*"}

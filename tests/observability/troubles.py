@@ -12,7 +12,7 @@ import os
 import signal
 import threading
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -49,7 +49,8 @@ ROOT = Path(__file__).resolve().parents[2]
 class TroubledDevice:
     """A closed-form device; ``load`` and ``forward`` are told of each call before it is answered.
 
-    ``spoil``: what becomes of an output.
+    ``spoil``: what becomes of an output. ``ran``: when each batch ended, on a monotonic clock, and how long
+    it took, seconds.
     """
 
     on_load: Callable[[], object] = lambda: None
@@ -58,14 +59,19 @@ class TroubledDevice:
     inner: FakeDevice = field(
         default_factory=lambda: FakeDevice(variants=(card(VARIANT, tokenizer=str(bundled_file())),))
     )
+    ran: list[tuple[float, float]] = field(default_factory=list)
 
     def load(self) -> Iterator[Loaded]:
         self.on_load()
         yield from self.inner.load()
 
     def forward(self, lane: Lane, batch: PackedBatch) -> NDArray[np.float32]:
+        began_s = time.monotonic()
         self.on_forward()
-        return self.spoil(self.inner.forward(lane, batch))
+        output = self.spoil(self.inner.forward(lane, batch))
+        ended_s = time.monotonic()
+        self.ran.append((ended_s, ended_s - began_s))
+        return output
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -195,7 +201,8 @@ TROUBLES = (
         pause_s=0.3,
         options=FULL | {"max_queue_tokens": 2 * ONE_TEXT_TOKENS},
     ),
-    Trouble(name="thin", alerts=frozenset({"XlmrBatchFillLow"}), prepare=_taking(0.06), num_clients=4),
+    # Long enough that what a busy machine adds is little of it: costs stay what they were predicted to be.
+    Trouble(name="thin", alerts=frozenset({"XlmrBatchFillLow"}), prepare=_taking(0.15), num_clients=4),
     Trouble(
         name="erratic",
         alerts=frozenset({"XlmrCostModelOff"}),
@@ -212,12 +219,13 @@ class Troubled:
 
     ``address``: host and port. ``begin``: begins a trouble that begins later: its catalogue is read again, or
     a process is stopped. ``answered``: of each answer that its clients got, when it came (seconds of a
-    monotonic clock) and how long it took (seconds), while it runs.
+    monotonic clock) and how long it took (seconds), while it runs. ``ran``: the same of its device's batches.
     """
 
     address: str
     begin: Callable[[], object]
     answered: list[tuple[float, float]] = field(default_factory=list)
+    ran: list[tuple[float, float]] = field(default_factory=list)
 
 
 @contextlib.contextmanager
@@ -229,12 +237,12 @@ def troubled(trouble: Trouble, catalogue: Path, folder: Path) -> Iterator[Troubl
             address = several.url.removeprefix("http://")
             yield Troubled(address=address, begin=partial(os.kill, pid, signal.SIGSTOP))
         return
-    switches, stop = Switches(), threading.Event()
+    switches, stop, ran = Switches(), threading.Event(), list[tuple[float, float]]()
     # A device that is stuck stays so: what a restart would change is not what is looked at here.
     options: dict[str, Any] = {"canary_interval_s": CANARY_S, "stuck_batch_s": 0} | trouble.options
     if trouble.prepare is not None:
         prepare = trouble.prepare
-        options["make_device"] = lambda: prepare(switches)
+        options["make_device"] = lambda: replace(prepare(switches), ran=ran)
     else:
         catalogue = _own_catalogue(catalogue, folder)
     with contextlib.ExitStack() as stack:
@@ -244,7 +252,9 @@ def troubled(trouble: Trouble, catalogue: Path, folder: Path) -> Iterator[Troubl
             catalogue.write_text(trouble.edit(catalogue.read_text(encoding="utf-8")), encoding="utf-8")
         address = running.url.removeprefix("http://")
         given = Troubled(
-            address=address, begin=partial(running.loop.call_soon_threadsafe, running.service.reload)
+            address=address,
+            begin=partial(running.loop.call_soon_threadsafe, running.service.reload),
+            ran=ran,
         )
         clients = [
             threading.Thread(target=_ask, args=(given, trouble, stop), daemon=True)
