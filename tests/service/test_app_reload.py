@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-DEADLINE_S = 60.0
-pytestmark = pytest.mark.timeout(180)
+DEADLINE_S = 240.0
+pytestmark = pytest.mark.timeout(900)
 
 
 def write(folder: Path, *, seed: int) -> None:
@@ -133,7 +133,7 @@ def test_a_swap_under_load_drops_no_request_and_mixes_no_answers(
         # What a process counted that is too busy to be asked comes with a later reading.
         eventually(lambda: metric(client, "xlmr_requests_total", outcome="ok") == len(answers))
         assert metric(client, "xlmr_requests_total") == len(answers)
-        assert metric(client, "xlmr_variant_loads_total", variant="v", result="ok") == 2.0
+        eventually(lambda: metric(client, "xlmr_variant_loads_total", variant="v", result="ok") == 2.0)
         # What cannot be loaded is told, and the rest goes on.
         with (tmp_path / "catalogue.toml").open("a", encoding="utf-8") as file:
             file.write(f'sha256 = "{"0" * 64}"\n')

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(900)
 # A machine that is busy keeps a living process from answering for some time, too.
 HEARTBEAT_S, HANG_TIMEOUT_S = 0.5, 5
 
@@ -108,23 +108,31 @@ def test_a_front_end_that_hangs_is_replaced(service: Tree) -> None:
     assert series.sum("xlmr_process_restarts_total") == 1.0
 
 
-def test_a_pause_shorter_than_patience_changes_nothing(service: Tree, pool: ThreadPoolExecutor) -> None:
-    backend = psutil.Process(service.pid("backend"))
-    before = service.now
-    backend.suspend()
-    pending = [pool.submit(ask, service, f"Satz {n}") for n in range(4)]
-    # One whole question of each front end has to wait.
-    assert ask(service, "zu spät", **{"X-Request-Timeout-Ms": "600"}).status_code == 504
-    backend.resume()
-    assert {answer.result(TIMEOUT_S).status_code for answer in pending} == {200}
-    seen = {event["event"] for event in service.events[before:]}
-    assert seen.isdisjoint({"process_hung", "backend_silent", "backend_lost", "process_died"})
+def test_a_pause_shorter_than_patience_changes_nothing(
+    tmp_path: Path, project_root: Path, pool: ThreadPoolExecutor
+) -> None:
+    # Patience that no busy machine wears out: only the pause is to be looked at.
+    with tree(tmp_path, project_root, heartbeat_s=HEARTBEAT_S, hang_timeout_s=TIMEOUT_S) as service:
+        backend = psutil.Process(service.pid("backend"))
+        before = service.now
+        backend.suspend()
+        pending = [pool.submit(ask, service, f"Satz {n}") for n in range(4)]
+        # One whole question of each front end has to wait.
+        assert ask(service, "zu spät", **{"X-Request-Timeout-Ms": "600"}).status_code == 504
+        backend.resume()
+        assert {answer.result(TIMEOUT_S).status_code for answer in pending} == {200}
+        seen = {event["event"] for event in service.events[before:]}
+        assert seen.isdisjoint({"process_hung", "backend_silent", "backend_lost", "process_died"})
 
 
 def test_metrics_are_told_while_a_process_hangs(tmp_path: Path, project_root: Path) -> None:
     with tree(tmp_path, project_root, hang_timeout_s=0) as service:
         assert ask(service, "vorher").status_code == 200
-        service.until(lambda series: series.sum("xlmr_batches_total") == 1.0)
+        service.until(
+            lambda series: (
+                series.sum("xlmr_batches_total") == series.sum("xlmr_requests_total", outcome="ok") == 1.0
+            )
+        )
         backend = psutil.Process(service.pid("backend"))
         backend.suspend()
         try:

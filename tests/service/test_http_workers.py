@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from service.settings import Settings
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(900)
 
 WORKERS = {"http-1", "http-2"}
 TEXTS = [{"text": "ein Satz " * n} for n in range(1, 40)]
@@ -204,8 +204,8 @@ def test_a_backend_that_is_killed_answers_nobody_twice_or_never_and_comes_back(
     assert series.sum("xlmr_requests_total", outcome="ok") == 13.0
     assert series.sum("xlmr_requests_total", outcome="unavailable") == 12.0
     assert series.sum("xlmr_process_restarts_total", process="backend") == 1.0
-    # What the first backend had counted when it was last read stays counted.
-    assert series.sum("xlmr_variant_loads_total", variant="v", result="ok") == 2.0
+    # What the first backend had counted when it was last read stays counted; the second may be read later.
+    service.until(lambda series: series.sum("xlmr_variant_loads_total", variant="v", result="ok") == 2.0)
     service.until(lambda series: series.sum("xlmr_batches_total", variant="v") >= 13.0)
 
 
