@@ -69,7 +69,7 @@ def evaluate(
     file = folder / "world.yml"
     file.write_text(yaml.safe_dump(document, width=10_000), encoding="utf-8")
     command = [promtool, "test", "rules", str(file)]
-    return subprocess.run(command, check=False, capture_output=True, text=True, timeout=100)
+    return subprocess.run(command, check=False, capture_output=True, text=True, timeout=300)
 
 
 def input_series(metric: Metric, num_steps: int) -> Iterator[dict[str, str]]:

@@ -29,7 +29,7 @@ def test_the_committed_files_are_those_that_the_code_writes() -> None:
 def build(*options: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "scripts.dashboards.build", *options]
     folder = FOLDER.parents[2]
-    return subprocess.run(command, check=False, capture_output=True, text=True, cwd=folder, timeout=60)
+    return subprocess.run(command, check=False, capture_output=True, text=True, cwd=folder, timeout=300)
 
 
 def test_check_names_the_file_that_is_not_current(tmp_path: Path) -> None:

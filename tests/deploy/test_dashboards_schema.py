@@ -50,7 +50,7 @@ PLANTED: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
 }
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(900)
 def test_dashboards_have_grafanas_types_and_spoilt_ones_do_not(node: NodeTools, tmp_path: Path) -> None:
     dashboards = load_dashboards()
     spoilt = {}

@@ -21,7 +21,7 @@ REQUIREMENTS = ROOT / "scripts" / "image_requirements.py"
 
 def hadolint(file: Path) -> subprocess.CompletedProcess[str]:
     command = [str(Path(sys.executable).with_name("hadolint")), "--format", "json", str(file)]
-    return subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
+    return subprocess.run(command, check=False, capture_output=True, text=True, timeout=300)
 
 
 def test_hadolint_finds_nothing() -> None:
@@ -94,7 +94,7 @@ def test_what_is_copied_is_there_and_not_ignored() -> None:
 
 def requirements(*options: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, str(REQUIREMENTS), *options]
-    return subprocess.run(command, check=False, capture_output=True, text=True, cwd=ROOT, timeout=60)
+    return subprocess.run(command, check=False, capture_output=True, text=True, cwd=ROOT, timeout=300)
 
 
 def test_requirements_are_those_of_the_project() -> None:

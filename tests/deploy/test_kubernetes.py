@@ -49,7 +49,7 @@ def build(folder: Path) -> dict[str, dict[str, Any]]:
     if shutil.which("kubectl") is None:
         pytest.skip("no kubectl: overlays are not put together here, their files are checked one by one")
     command = ["kubectl", "kustomize", str(folder)]
-    result = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
+    result = subprocess.run(command, check=False, capture_output=True, text=True, timeout=300)
     assert result.returncode == 0, result.stderr
     return {resource["kind"]: resource for resource in yaml.safe_load_all(result.stdout)}
 

@@ -35,7 +35,7 @@ MONTH_H = 30 * 24
 
 
 def run(*command: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command, check=False, capture_output=True, text=True, timeout=100)
+    return subprocess.run(command, check=False, capture_output=True, text=True, timeout=300)
 
 
 def test_prometheus_accepts_its_configuration(promtool: str) -> None:

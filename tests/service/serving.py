@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from service.observability.tracing import Tracing
     from service.service import Service
 
-START_S = 60.0
+START_S = 240.0
 
 
 @dataclass(frozen=True, kw_only=True)

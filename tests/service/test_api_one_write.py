@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.anyio
 
 HEAD = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n"
-TIMEOUT_S = 30.0
+TIMEOUT_S = 240.0
 
 
 class Recorder:

@@ -86,6 +86,6 @@ def test_too_far_from_float32_never_becomes_ready(mini_catalogue: Path) -> None:
         running.wait_until_loaded()
         assert running.service.failure is not None
         assert "--max-parity-error" in str(running.service.failure)
-        ready = httpx2.get(f"{running.url}/health/ready", timeout=10)
+        ready = httpx2.get(f"{running.url}/health/ready", timeout=240)
         assert ready.status_code == 503
         json.loads(ready.text)

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from service.engine.device import Loaded
     from tests.service.serving import Served
 
-TIMEOUT_S = 60.0
+TIMEOUT_S = 240.0
 UNUSED = Path("no-catalogue.toml")
 
 

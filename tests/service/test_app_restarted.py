@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from service.domain import VariantCard
 
 pytestmark = pytest.mark.anyio
-TIMEOUT_S = 60.0
+TIMEOUT_S = 240.0
 
 
 class GatedTokenizers(Tokenizers):

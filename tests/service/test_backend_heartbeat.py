@@ -219,7 +219,7 @@ async def test_a_reading_and_a_change_at_once_miss_nothing(tmp_path: Path) -> No
         changed = asyncio.ensure_future(world.remote.changed())
         reading = asyncio.ensure_future(world.remote.read())
         world.listener.close()
-        await asyncio.wait_for(asyncio.gather(changed, reading), 10.0)
+        await asyncio.wait_for(asyncio.gather(changed, reading), 60.0)
 
 
 async def test_closing_while_connecting_leaves_no_connection_behind(tmp_path: Path) -> None:

@@ -94,7 +94,7 @@ async def test_every_work_ends_once_among_poison_cancellation_and_deadlines(
         front.close()
     listener.close()
     backend.close()
-    assert engine.join(5.0)
+    assert engine.join(60.0)
 
 
 def assert_fate(work: Work, fate: str, result: object) -> None:

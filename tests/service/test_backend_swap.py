@@ -293,4 +293,4 @@ async def test_a_device_that_loads_once_says_so(tmp_path: Path) -> None:
     with pytest.raises(StartupError, match="restart the service"):
         engine.prepare(variant, generation=1, digest=None).result(10.0)
     engine.stop()
-    assert engine.join(10.0)
+    assert engine.join(60.0)

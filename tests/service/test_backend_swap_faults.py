@@ -107,7 +107,7 @@ async def test_old_weights_that_go_while_others_load_take_nothing_from_them(
         def paused(variant: Variant, *, digest: str | None, generation: int) -> tuple[Model, Loaded] | None:
             found = load(variant, digest=digest, generation=generation)
             built.set()
-            assert go_on.wait(30.0)
+            assert go_on.wait(240.0)
             return found
 
         monkeypatch.setattr(loader, "load_unless", paused)
@@ -156,7 +156,7 @@ async def test_a_load_under_way_keeps_nobody_from_ending(
     def slow(variant: Variant, *, digest: str | None, generation: int) -> None:
         del variant, digest, generation  # it never gets to them
         begun.set()
-        assert go_on.wait(30.0)
+        assert go_on.wait(240.0)
 
     monkeypatch.setattr(loader, "load_unless", slow)
     write(tmp_path, seed=2)

@@ -26,9 +26,9 @@ from tests.service.trees import tree
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(900)
 
-TIMEOUT_S = 90.0
+TIMEOUT_S = 240.0
 
 
 class Program:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from concurrent.futures import Future
 
-TIMEOUT_S = 60.0  # only a deadlock waits for it
+TIMEOUT_S = 240.0  # only a deadlock waits for it
 
 
 @contextmanager

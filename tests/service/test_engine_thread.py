@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from service.engine.device import Device, Loaded
 
 POISON = 999
-TIMEOUT_S = 60.0  # only a deadlock waits for it
+TIMEOUT_S = 240.0  # only a deadlock waits for it
 
 
 def ids(*values: int) -> NDArray[np.int32]:

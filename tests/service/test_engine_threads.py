@@ -108,7 +108,7 @@ def test_torch_s_threads_go_to_sleep_soon(http_workers: str, project_root: Path,
         cwd=project_root,
         capture_output=True,
         text=True,
-        timeout=90,
+        timeout=300,
         check=False,
     )
     assert ended.returncode == 2

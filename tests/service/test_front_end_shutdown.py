@@ -71,7 +71,7 @@ async def test_who_comes_too_late_is_refused_at_once(listener: socket.socket) ->
     with listener.dup() as held:  # as the supervisor does, until the process has ended
         address = held.getsockname()
         serving = asyncio.create_task(server.serve(sockets=[listener]))
-        async with asyncio.timeout(30.0):
+        async with asyncio.timeout(240.0):
             await superior.news.wait()
             _, writer = await asyncio.open_connection(*address)
             writer.close()

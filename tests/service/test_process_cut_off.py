@@ -58,7 +58,7 @@ async def cut_off(monkeypatch: pytest.MonkeyPatch, said: bytes) -> Process:
     (theirs,), (process,) = context.theirs, context.made
     theirs.sendall(said)
     theirs.close()
-    async with asyncio.timeout(10.0):
+    async with asyncio.timeout(60.0):
         await child._link.ended()
     await settle()
     return process

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-TIMEOUT_S = 60.0
+TIMEOUT_S = 240.0
 
 
 class Tree:
