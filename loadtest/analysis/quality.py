@@ -92,8 +92,7 @@ def compare_accuracy(
     better, worse = int(np.count_nonzero(ours & ~theirs)), int(np.count_nonzero(theirs & ~ours))
     table = [[int(np.count_nonzero(ours & theirs)), worse], [better, int(np.count_nonzero(~ours & ~theirs))]]
     away = ours.astype(np.float64) - theirs
-    levels = (1 - alpha, 1 - 2 * alpha / num_claims)
-    interval, equivalence = (difference_interval(away, level) for level in levels)
+    interval, equivalence = _intervals(away, alpha, num_claims)
     p_value = float(mcnemar(table, exact=True).pvalue)
     return QualityDifference(
         n=n,
@@ -137,8 +136,7 @@ def compare_scores(  # noqa: PLR0913 - two arms, what they are scored by, and ho
     totals, reference_totals = ours.sum(axis=0), theirs.sum(axis=0)
     difference = float(score(totals) - score(reference_totals))
     away = unit_differences(ours, theirs, score)
-    levels = (1 - alpha, 1 - 2 * alpha / num_claims)
-    interval, equivalence = (difference_interval(away, level) for level in levels)
+    interval, equivalence = _intervals(away, alpha, num_claims)
     p_value = _swap_p(ours, theirs, score, difference, rng)
     return QualityDifference(
         n=n,
@@ -162,6 +160,13 @@ def micro_f1(sums: NDArray[np.float64]) -> NDArray[np.float64]:
 def mean_score(sums: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the mean of items whose counts are ``[value, 1]``, for ``compare_scores``."""
     return np.asarray(sums[..., 0] / sums[..., 1], dtype=np.float64)
+
+
+def _intervals(away: NDArray[np.float64], alpha: float, num_claims: int) -> tuple[Interval, Interval]:
+    """Return the interval for the reader and the one that is held against the margin."""
+    levels = (1 - alpha, 1 - 2 * alpha / num_claims)
+    interval, equivalence = (difference_interval(away, level) for level in levels)
+    return interval, equivalence
 
 
 def _swap_p(

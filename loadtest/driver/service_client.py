@@ -61,8 +61,7 @@ class ServiceClient:
 
     def __init__(self, target: Target) -> None:
         self._target = target
-        # The trust of the timed path, so that what one of them accepts the other does.
-        trust = ssl.create_default_context() if target.secure else False
+        trust = ssl.create_default_context()  # as on the timed path: what one of them accepts the other does
         self._client = httpx2.Client(
             base_url=target.url, timeout=_CALL_TIMEOUT_S, trust_env=False, verify=trust
         )

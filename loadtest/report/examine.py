@@ -189,7 +189,7 @@ def score_runs(
 
 
 def _key(runs: Sequence[RunFiles], rows: pl.DataFrame) -> Key:
-    gold = {item: answer for run in runs for item, answer in run.gold.items()}
+    gold = {item: answer.gold for run in runs for item, answer in run.gold.items()}
     return Key(
         gold=gold,
         labels={task: labels for run in runs for task, labels in served_labels(run.info).items()},

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     import polars as pl
 
-    from loadtest.trace.items import GoldAnswer
+    from loadtest.trace.items import Gold
     from loadtest.trace.schedule import Header
 
 RUN_FILE = "run.json"
@@ -107,9 +107,9 @@ class RunFiles:
     folder: Path
     samples: pl.DataFrame
     info: RunInfo
-    header: Header | None
-    gold: Mapping[str, GoldAnswer]
-    problems: tuple[str, ...]
+    header: Header | None = None
+    gold: Mapping[str, Gold] = field(default_factory=dict)
+    problems: tuple[str, ...] = ()
     arrivals_sha256: str = ""
 
     @property
@@ -141,16 +141,7 @@ def read_run(run_dir: Path) -> RunFiles:
     except SamplesError as error:
         raise ReportError(str(error)) from error
     info = _read_info(run_dir / RUN_FILE)
-    trace = _read_trace(run_dir, info)
-    return RunFiles(
-        folder=run_dir,
-        samples=samples,
-        info=info,
-        header=trace.header,
-        gold=trace.gold,
-        problems=trace.problems,
-        arrivals_sha256=trace.arrivals_sha256,
-    )
+    return _with_trace(RunFiles(folder=run_dir, samples=samples, info=info))
 
 
 def read_reference(run_dir: Path, runs: Sequence[RunFiles]) -> RunFiles:
@@ -193,24 +184,15 @@ def _read_info(path: Path) -> RunInfo:
         raise ReportError(f"{path} is no JSON ({error}). Run the measurement again.") from error
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _TraceFiles:
-    header: Header | None = None
-    gold: Mapping[str, GoldAnswer] = field(default_factory=dict)
-    arrivals_sha256: str = ""
-    problems: tuple[str, ...] = ()
-
-
-def _read_trace(run_dir: Path, info: RunInfo) -> _TraceFiles:
-    """Read what a run replayed; a trace that is gone costs the scores, not the report."""
-    if info.trace is None:
-        return _TraceFiles(problems=("The run names no trace: its answers could not be scored.",))
-    folder = (run_dir / info.trace).resolve()
-    found = _TraceFiles()
+def _with_trace(run: RunFiles) -> RunFiles:
+    """Add what a run replayed; a trace that is gone costs the scores, not the report."""
+    if run.info.trace is None:
+        return replace(run, problems=("The run names no trace: its answers could not be scored.",))
+    folder = (run.folder / run.info.trace).resolve()
     try:
         header, arrivals = read_schedule(folder / SCHEDULE_FILE)
-        found = _TraceFiles(header=header, arrivals_sha256=digest_of(arrivals))
-        return replace(found, gold=read_gold(folder / GOLD_FILE))
+        run = replace(run, header=header, arrivals_sha256=digest_of(arrivals))
+        return replace(run, gold=read_gold(folder / GOLD_FILE))
     except TraceError as error:
         why = f"The run's trace could not be read, so answers were not scored: {error}"
-        return replace(found, problems=(why,))
+        return replace(run, problems=(why,))

@@ -13,12 +13,8 @@ from loadtest.report.frames import pool
 from loadtest.report.run_files import read_run
 from loadtest.study.differences import compare_quality, counted_apart
 from loadtest.study.replay import unloaded_name
-from loadtest.trace.items import TraceError, read_units
-from loadtest.trace.schedule import GOLD_FILE
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from numpy.random import Generator
 
     from loadtest.analysis.scoring import Score
@@ -63,11 +59,6 @@ def _scores(run: RunFiles) -> list[Score]:
     return [score for found in scored.values() for score in found.cells.values()]
 
 
-def _units(run: RunFiles) -> Mapping[str, str]:
-    """Return which items are translations of each other; a trace that is gone has no gold either."""
-    if run.info.trace is None:
-        return {}
-    try:
-        return read_units((run.folder / run.info.trace).resolve() / GOLD_FILE)
-    except TraceError:
-        return {}
+def _units(run: RunFiles) -> dict[str, str]:
+    """Return what translations share, by item id, of the items whose data set says it."""
+    return {item: answer.unit for item, answer in run.gold.items() if answer.unit}

@@ -106,7 +106,7 @@ def _complaint(line: str) -> str:
     try:
         record = json.loads(line)
     except ValueError:
-        return line.strip()
+        record = None
     if not isinstance(record, dict):
         return line.strip()
     return "" if record.get("level") in _EVERYDAY else str(record.get("event") or line.strip())

@@ -109,34 +109,21 @@ def read_items(path: Path) -> Iterator[Item]:
         yield item_from(record, path, number)
 
 
-def read_gold(path: Path) -> dict[str, GoldAnswer]:
+def read_gold(path: Path) -> dict[str, Gold]:
     """Return the gold answers of a file by item id.
 
     Raises:
         TraceError: a line is no answer, or an id comes twice; it names file and line.
     """
-    return {answer.id: answer.gold for answer in _read_answers(path)}
-
-
-def read_units(path: Path) -> dict[str, str]:
-    """Return what translations share, by item id, of the items whose data set says it.
-
-    Raises:
-        TraceError: a line is no answer, or an id comes twice; it names file and line.
-    """
-    return {answer.id: answer.unit for answer in _read_answers(path) if answer.unit}
-
-
-def _read_answers(path: Path) -> Iterator[Gold]:
-    seen: set[str] = set()
+    answers: dict[str, Gold] = {}
     for number, record in read_records(path):
         key, gold, unit = record.get("id"), record.get("gold"), record.get("unit", "")
         if not isinstance(key, str) or not _is_gold(gold) or not isinstance(unit, str):
             raise TraceError(f'{path}:{number}: no gold answer; expected {{"id": .., "gold": ..}}.')
-        if key in seen:
+        if key in answers:
             raise TraceError(f"{path}:{number}: {key} has an answer already; build the trace again.")
-        seen.add(key)
-        yield Gold(id=key, gold=cast(GoldAnswer, gold), unit=unit)
+        answers[key] = Gold(id=key, gold=cast(GoldAnswer, gold), unit=unit)
+    return answers
 
 
 def read_records(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:

@@ -19,7 +19,7 @@ from loadtest.datasets.examples import WordsExample, has_gold
 from loadtest.datasets.library import BUNDLED_LICENCE, Library, open_library
 from loadtest.datasets.tasks import ENTITY_LABELS, LANGUAGES, TASKS, UPOS_LABELS, Task
 from loadtest.datasets.tatoeba import ISO_639_3
-from loadtest.trace.items import Item, Role, read_gold, read_items, read_units
+from loadtest.trace.items import Item, Role, read_gold, read_items
 
 DATA = Path(__file__).resolve().parents[2] / "loadtest" / "datasets" / "bundled" / "data"
 CELLS = [(task, code) for task, spec in TASKS.items() for code in spec.languages]
@@ -270,7 +270,8 @@ def test_an_oracle_scores_one_on_every_cell_of_a_trace(tmp_path: Path, project_r
     command = [sys.executable, "-m", "loadtest", "trace", "--data", "bundled", *law, "--out", str(out)]
     command += ["--tasks", "all", "--languages", "all", "--limit", "1000"]
     subprocess.run(command, cwd=project_root, check=True, capture_output=True)
-    items, gold = list(read_items(out / "items.jsonl")), read_gold(out / "gold.jsonl")
+    items = list(read_items(out / "items.jsonl"))
+    gold = {item: answer.gold for item, answer in read_gold(out / "gold.jsonl").items()}
     asked = [item for item in items if item.role is not Role.CANDIDATE]
     assert {item.id for item in asked} == set(gold)
     scores = []
@@ -294,9 +295,9 @@ def test_a_trace_says_which_questions_are_translations(
     command = [sys.executable, "-m", "loadtest", "trace", "--data", "bundled", "--tasks", task]
     command += ["--languages", "all", "--limit", "1000", "--arrivals", "constant:10", "--duration", "1"]
     subprocess.run([*command, "--out", str(out)], cwd=project_root, check=True, capture_output=True)
-    units = read_units(out / "gold.jsonl")
-    assert units.keys() == read_gold(out / "gold.jsonl").keys()
-    together = Counter(Counter(units.values()).values())
+    units = [answer.unit for answer in read_gold(out / "gold.jsonl").values()]
+    assert all(units)
+    together = Counter(Counter(units).values())
     assert together[num_languages] == 6
     assert together.keys() <= {1, num_languages}
 

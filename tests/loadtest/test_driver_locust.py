@@ -6,7 +6,6 @@ import csv
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -22,6 +21,7 @@ import pytest
 from loadtest.driver.launch import LOCUSTFILE
 from loadtest.trace.samples import read_samples
 from tests.loadtest.driver_world import every, null_server, places_between_shards, write_arm, write_trace
+from tests.ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,12 +34,6 @@ FOREIGN_WORKER = Path(__file__).with_name("foreign_worker.py")
 
 def locust_command(*options: str) -> list[str]:
     return [sys.executable, "-m", "locust", "-f", str(LOCUSTFILE), "--loglevel", "INFO", *options]
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
 
 
 @pytest.fixture

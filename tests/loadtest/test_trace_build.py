@@ -23,6 +23,8 @@ from tests.loadtest.tiny_data import write, write_tiny_data
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from loadtest.trace.items import GoldAnswer
+
 PLAIN = Mix(tasks=Weights(text="items"), languages=Weights(text="items"))
 
 
@@ -69,9 +71,13 @@ def _bytes(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
+def _gold(trace: Trace) -> dict[str, GoldAnswer]:
+    return {item: answer.gold for item, answer in read_gold(trace.gold_path).items()}
+
+
 def test_every_task_is_in_the_trace_with_gold_for_each_item(data: Path, tmp_path: Path) -> None:
     trace = _build(data, tmp_path / "out")
-    gold = read_gold(trace.gold_path)
+    gold = _gold(trace)
     scheduled = {item.id for item in trace.items.values() if item.role is not Role.CANDIDATE}
     assert {item.task for item in trace.items.values()} == {task.value for task in Task}
     assert set(gold) == scheduled
@@ -80,7 +86,7 @@ def test_every_task_is_in_the_trace_with_gold_for_each_item(data: Path, tmp_path
 
 
 def test_gold_answers_are_those_of_the_files(data: Path, tmp_path: Path) -> None:
-    gold = read_gold(_build(data, tmp_path / "out").gold_path)
+    gold = _gold(_build(data, tmp_path / "out"))
     assert gold["xnli/en/000001"] == "contradiction"
     assert gold["xcopa/et/000000"] == 1
     assert gold["panx/en/000001"] == ["B-PER", "I-PER"]
@@ -91,7 +97,7 @@ def test_gold_answers_are_those_of_the_files(data: Path, tmp_path: Path) -> None
 
 
 def test_trap_a_question_of_lareqa_is_answered_in_every_language(data: Path, tmp_path: Path) -> None:
-    gold = read_gold(_build(data, tmp_path / "out").gold_path)
+    gold = _gold(_build(data, tmp_path / "out"))
     assert gold["lareqa/en/000000"] == gold["lareqa/de/000000"] == ["lareqa/de/c000000", "lareqa/en/c000000"]
 
 
@@ -163,7 +169,7 @@ def test_the_limit_holds_for_each_task_and_language_but_not_for_candidates(
 
 def test_a_bound_on_candidates_keeps_the_right_ones(data: Path, tmp_path: Path) -> None:
     trace = _build(data, tmp_path / "out", tasks="tatoeba,mewslix,lareqa", limit=1, max_candidates=1)
-    for answers in read_gold(trace.gold_path).values():
+    for answers in _gold(trace).values():
         assert isinstance(answers, list)
         assert all(trace.items[answer].role is Role.CANDIDATE for answer in answers)
     assert len(trace.candidates("tatoeba")) == 2
@@ -191,7 +197,7 @@ def test_no_path_of_this_machine_is_in_a_trace(data: Path, tmp_path: Path) -> No
 def test_items_without_gold_are_replayed_and_have_no_answer(tmp_path: Path) -> None:
     write(tmp_path / "data/xnli/test-en.tsv", "It rains.\tIt is wet.\n")
     trace = _build(tmp_path / "data", tmp_path / "out")
-    assert read_gold(trace.gold_path) == {}
+    assert _gold(trace) == {}
     assert len(trace.items) == 1
     assert [source.gold for source in trace.header.sources] == [False]
 
@@ -199,7 +205,7 @@ def test_items_without_gold_are_replayed_and_have_no_answer(tmp_path: Path) -> N
 def test_queries_without_candidates_are_replayed_without_gold(data: Path, tmp_path: Path) -> None:
     (data / "mewslix/candidate_set_entities.jsonl").unlink()
     trace = _build(data, tmp_path / "out", tasks="mewslix")
-    assert read_gold(trace.gold_path) == {}
+    assert _gold(trace) == {}
     assert trace.header.num_candidates == 0
 
 
@@ -216,7 +222,7 @@ def test_tatoeba_reversed_still_pairs_line_by_line(data: Path, tmp_path: Path) -
     trace = _build(data, tmp_path / "out", tasks="tatoeba", deviations=Deviations(source_queries=True))
     assert trace.items["tatoeba/fr/000001"].input == {"text": "Il neige."}
     assert trace.items["tatoeba/fr/c000001"].input == {"text": "It snows."}
-    assert read_gold(trace.gold_path)["tatoeba/fr/000001"] == ["tatoeba/fr/c000001"]
+    assert _gold(trace)["tatoeba/fr/000001"] == ["tatoeba/fr/c000001"]
 
 
 def test_a_damaged_file_leaves_nothing_behind(data: Path, tmp_path: Path) -> None:
@@ -326,7 +332,7 @@ def test_the_real_files_make_twenty_thousand_items_of_all_tasks(xtreme_r_dir: Pa
     trace = _build(xtreme_r_dir, tmp_path / "out", limit=120, max_candidates=2000, law="poisson:100")
     items = [item for item in trace.items.values() if item.role is not Role.CANDIDATE]
     assert len(items) > 20_000
-    gold = read_gold(trace.gold_path)
+    gold = _gold(trace)
     for answers in (gold[item.id] for item in items if item.role is Role.QUERY and item.id in gold):
         assert isinstance(answers, list)
         assert all(trace.items[answer].role is Role.CANDIDATE for answer in answers)

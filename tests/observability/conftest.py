@@ -22,7 +22,8 @@ from tests.observability.programs import (
     service_process,
     write_arm,
 )
-from tests.observability.prometheus_server import Prometheus, free_port, prometheus_server
+from tests.observability.prometheus_server import Prometheus, prometheus_server
+from tests.ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

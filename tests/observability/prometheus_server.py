@@ -8,13 +8,10 @@ from __future__ import annotations
 import contextlib
 import json
 import math
-import random
 import signal
-import socket
 import subprocess
 import time
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import httpx2
@@ -22,25 +19,17 @@ import yaml
 
 from tests.deploy.prometheus_rules import FOLDER
 from tests.observability.seconds_for_minutes import write_rules
+from tests.ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
 
 SCRAPE_S = 1
 # They end what hangs, the second a test with what it is the first to need: not what a busy machine slows.
 DEADLINE_S = 180.0
 TEST_S = 1800
 _POLL_S = 0.25
-_OWN_CHOICE = Path("/proc/sys/net/ipv4/ip_local_port_range")
-
-
-def free_port() -> int:
-    """Return a port that is free, and that the system gives to nobody who leaves the choice to it."""
-    first = int(_OWN_CHOICE.read_text(encoding="ascii").split()[0])
-    while True:
-        port = random.SystemRandom().randrange(first // 2, first)
-        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
-            return port
 
 
 @dataclass(frozen=True, kw_only=True)

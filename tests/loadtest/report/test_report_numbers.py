@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from loadtest.report.records import Group, Summary
+    from loadtest.trace.items import GoldAnswer
 
 OBJECTIVE_S = 0.1
 STAGES = ("tokenize", "queue", "infer", "decode")
@@ -161,8 +162,13 @@ def test_bands_hold_each_answered_request_once_in_order_of_latency(
     assert [band.high for band in arm.bands] == [0.5, 0.9, 0.95, 0.99, 1.0]
 
 
+def answers_of(run: Path) -> dict[str, GoldAnswer]:
+    """Return what would have been right, by item, as the run's trace holds it."""
+    return {item: answer.gold for item, answer in read_gold(run.parent / "trace" / "gold.jsonl").items()}
+
+
 def test_scores_are_what_the_answers_earn(reported_run: Path, columns: Columns, summary: Summary) -> None:
-    gold = read_gold(reported_run.parent / "trace" / "gold.jsonl")
+    gold = answers_of(reported_run)
     first: dict[str, str | None] = {}
     for item, answer in zip(columns["item"], columns["answer"], strict=True):
         if first.get(item) is None:
@@ -186,7 +192,7 @@ def test_scores_are_what_the_answers_earn(reported_run: Path, columns: Columns, 
 def test_right_answers_a_second_count_requests_within_the_objective(
     reported_run: Path, columns: Columns, summary: Summary
 ) -> None:
-    gold = read_gold(reported_run.parent / "trace" / "gold.jsonl")
+    gold = answers_of(reported_run)
     latency = (columns["done_us"] - columns["intended_us"]).astype(float) / 1e6
     right = sum(
         json.loads(answer)["label"] == gold[item]
